@@ -1,0 +1,40 @@
+# make serve · make test · make check; each sets up .venv first, by itself.
+.PHONY: serve demo test test-containers check format clean
+.DEFAULT_GOAL := serve
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+# pip alone finds the CPU build of torch where the registry has one; constraints.txt pins every version.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# exec: a signal to make's child reaches memeguard itself, not a shell in between.
+serve: .venv/installed
+	@$(BIN)/memeguard demo --if-empty
+	@exec $(BIN)/memeguard serve $(ARGS)
+
+demo: .venv/installed
+	$(BIN)/memeguard demo
+
+test: .venv/installed
+	$(BIN)/pytest $(ARGS)
+
+# Builds both image targets and asks them; IMAGE_BUILDER is a program like tests/containers/README.md describes.
+test-containers: .venv/installed
+	$(BIN)/pytest tests/containers $(ARGS)
+
+check: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv run data/demo bundles/demo .mypy_cache .ruff_cache .pytest_cache

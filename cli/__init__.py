@@ -1,0 +1,1 @@
+"""The command line, and the one command that runs both servers. Everything else is done elsewhere."""

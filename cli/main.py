@@ -1,0 +1,238 @@
+"""The command line: ``memeguard <command>``.
+
+Does not do the work; a command imports what it needs when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+class _Commands(click.Group):
+    """Shows every error of ours as one clear message and exit status 1; anything else is a defect and shows itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+def _is_ours(error: Exception) -> bool:
+    return type(error).__module__.split(".")[0] in {"memeguard", "training", "rollout", "cli"}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="memeguard")
+def main() -> None:
+    """Fine-tune CLIP to tell offensive memes from harmless ones, and serve it."""
+
+
+def _training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that trains; their defaults are ``TrainingConfig``'s."""
+    options = [
+        click.option("--backbone", default="tiny", show_default=True, metavar="NAME",
+                     help="tiny, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
+        click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"])),
+        click.option("--lr", "learning_rate", type=float, help="Peak learning rate.  [default: 0.001]"),
+        click.option("--batch-size", type=int, help="Memes per step.  [default: 32]"),
+        click.option("--epochs", "num_epochs", type=int, help="Passes over the data at most.  [default: 40]"),
+        click.option("--seed", type=int, help="Same seed, same machine: same bundle.  [default: 0]"),
+        click.option("--device", help="auto, cpu, cuda, cuda:1, …  [default: auto]"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("directory", type=_FOLDER)
+@click.option("--backbone", default="tiny", show_default=True, metavar="NAME", help="Whose tokenizer counts tokens.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
+    """Check labelled memes in DIRECTORY: rows per split and label, long texts, duplicates, conflicting labels.
+
+    Example: memeguard check-data data/demo --backbone openai/clip-vit-base-patch32
+    """
+    from training.backbones import load_tokenizer
+    from training.data import read_splits
+    from training.inspection import format_report, inspect_data
+
+    memes = [meme for split in read_splits(directory).values() for meme in split]
+    tokenizer = load_tokenizer(backbone, (meme.text for meme in memes))
+    report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
+    click.echo(json.dumps(dataclasses.asdict(report), indent=2) if as_json else format_report(report))
+
+
+@main.command()
+@click.argument("directory", type=_FOLDER)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--render", is_flag=True, help="Draw the caption into the picture too.")
+def demo_data(directory: Path, seed: int, *, render: bool) -> None:
+    """Draw labelled memes into the new folder DIRECTORY: only picture and caption together tell the label.
+
+    Example: memeguard demo-data data/demo --seed 1
+    """
+    from training.demo_data import write_demo_data
+
+    write_demo_data(directory, seed=seed, render=render)
+    click.echo(f"wrote {directory}")
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@click.option("--out", type=_FOLDER, required=True, help="The bundle's folder; must not exist yet.")
+@_training_options
+def train(data: Path, out: Path, backbone: str, **options: Any) -> None:  # noqa: ANN401
+    """Fine-tune a CLIP on labelled memes and write a bundle.
+
+    Example: memeguard train --data data/mine --backbone openai/clip-vit-base-patch32 --out bundles/mine
+    """
+    from memeguard.bundle import save_bundle
+    from training.data import data_hash, read_splits
+    from training.report import format_metrics
+    from training.trainer import train as fit
+
+    _require_new(out)
+    config = _training_config(options)
+    result = fit(read_splits(data), backbone, config, data_hash=data_hash(data))
+    save_bundle(result.bundle, out, report=result.report)
+    click.echo(format_metrics("validation", result.report["validation"]))
+    click.echo(f"wrote {out}")
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@_training_options
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Train on picture and caption, on the picture alone, on the caption alone; score each on the test split.
+
+    Example: memeguard ablate --data data/demo --epochs 8
+    """
+    from training.ablation import compare_modalities
+    from training.data import read_splits
+    from training.report import format_metrics
+
+    splits = read_splits(data, required=("train", "validation", "test"))
+    rows: dict[str, Any] = {name: dataclasses.asdict(metrics)
+            for name, metrics in compare_modalities(splits, backbone, _training_config(options)).items()}  # fmt: skip
+    click.echo(json.dumps(rows, indent=2) if as_json else format_metrics("test", rows))
+
+
+@main.command()
+@click.argument("bundle", type=_FOLDER)
+@click.option("--version", required=True, metavar="X.Y.Z", help="One that model_store does not hold yet.")
+@click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)
+@click.option("--data", type=_FOLDER, help="Prove the archive on these memes' validation split, not on drawn ones.")
+def archive(bundle: Path, version: str, model_store: Path, data: Path | None) -> None:
+    """Make the TorchServe archive of BUNDLE and its card; refused unless it answers as the bundle does.
+
+    Example: memeguard archive bundles/mine --version 1.0.0
+    """
+    from training.archive import build_archive
+
+    card = build_archive(bundle, version, model_store, data=data)
+    click.echo(f"wrote {model_store / card.archive} (logits within {card.max_logit_difference:.1e} of the bundle's)")
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, default="data/demo", show_default=True)
+@click.option("--out", type=_FOLDER, default="bundles/demo", show_default=True, help="The bundle's folder.")
+@click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)
+@click.option("--if-empty", is_flag=True, help="Do nothing when the model store holds an archive.")
+def demo(data: Path, out: Path, model_store: Path, *, if_empty: bool) -> None:
+    """Draw memes, train the tiny model on them and archive it as version 0.1.0.
+
+    Example: memeguard demo
+    """
+    if if_empty and any(model_store.glob("meme-*.mar")):
+        return
+    from training.demo import build_demo
+
+    click.echo(f"{model_store} holds no archive: training the demo model, two minutes or so", err=True)
+    card = build_demo(data, out, model_store)
+    click.echo(f"wrote {model_store / card.archive}")
+
+
+def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option("--model-store", type=_FOLDER, default="model_store", show_default=True),
+        click.option("--run-dir", type=_FOLDER, default="run", show_default=True, help="For tokens and logs."),
+        click.option("--config", type=_FILE, default="config.properties", show_default=True),
+        click.option("--default-version", metavar="X.Y.Z", help="Who answers /predictions/meme.  [default: newest]"),
+        *(click.option(f"--{name}-port", type=click.IntRange(1, 65535), default=port, show_default=True)
+          for name, port in (("inference", 8080), ("management", 8081), ("metrics", 8082),
+                             ("grpc-inference", 7070), ("grpc-management", 7071))),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the proxy listens; TorchServe stays local.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="The proxy's port.")
+@_serving_options
+def serve(host: str, port: int, **options: Any) -> None:  # noqa: ANN401
+    """Serve the archives of the model store until Ctrl-C.
+
+    Example: memeguard serve --port 5001
+    """
+    from cli.serve import serve as run
+
+    run(_serve_settings(options, host=host, proxy=port), click.echo)
+
+
+@main.command()
+@_serving_options
+@click.option("--fallback-store", type=_FOLDER, help="Served when the model store holds no archive.")
+def torchserve(fallback_store: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Become TorchServe alone, in the foreground, as a container does; the proxy runs elsewhere.
+
+    Example: memeguard torchserve --model-store model_store
+    """
+    from cli.serve import exec_torchserve
+
+    if fallback_store and not any(options["model_store"].glob("meme-*.mar")):
+        click.echo(f"{options['model_store']} holds no archive; serving {fallback_store}", err=True)
+        options["model_store"] = fallback_store
+    exec_torchserve(_serve_settings(options, host="127.0.0.1", proxy=5000))
+
+
+def _serve_settings(options: dict[str, Any], *, host: str, proxy: int) -> Any:  # noqa: ANN401
+    from cli.serve import Ports, ServeSettings
+
+    names = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
+    ports = Ports(proxy=proxy, **{name: options.pop(f"{name}_port") for name in names})
+    return ServeSettings(host=host, ports=ports, **options)
+
+
+def _training_config(options: dict[str, Any]) -> Any:  # noqa: ANN401
+    from training.config import TrainingConfig
+
+    return TrainingConfig(**{name: value for name, value in options.items() if value is not None})
+
+
+def _require_new(folder: Path) -> None:
+    """Refuse before hours of training, not after."""
+    if folder.exists() and any(folder.iterdir()):
+        raise click.ClickException(f"{folder} exists already; a bundle is never overwritten")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

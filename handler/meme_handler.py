@@ -1,0 +1,120 @@
+"""TorchServe's worker speaks to memeguard here; the only file that knows the worker's API.
+
+Knows neither tensors nor pictures. TorchServe wants exactly one class in this module and no function ``handle``
+(ts/model_loader.py, ``_get_class_entry_point``).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from memeguard.errors import BundleError, MemeError
+from memeguard.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ts.context import Context
+
+    from memeguard.predictor import PreparedMeme, Verdict
+
+logger = logging.getLogger(__name__)
+
+# Reason phrases are ASCII: any other byte in one kills the worker (ts/protocol/otf_message_handler.py).
+_STATUS = {
+    "missing_part": (400, "Bad Request"),
+    "invalid_text": (400, "Bad Request"),
+    "text_too_long": (413, "Content Too Large"),
+    "unsupported_image": (415, "Unsupported Media Type"),
+    "damaged_image": (422, "Unprocessable Content"),
+    "image_too_large": (422, "Unprocessable Content"),
+    "internal": (500, "Internal Server Error"),
+}
+LOAD_FAILURE = "memeguard cannot load"  # whoever starts TorchServe looks for these words in its log
+
+
+class MemeHandler:
+    """One worker's model; ``handle`` answers a batch, and a bad row fails alone."""
+
+    def initialize(self, context: Context) -> None:
+        """Load the bundle of the unpacked archive and answer a few made-up memes, so that no client waits for it."""
+        logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker would log a line per request
+        properties = context.system_properties
+        settings = (context.model_yaml_config or {}).get("memeguard", {})
+        gpu = properties.get("gpu_id")
+        device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
+        self._version = context.manifest["model"]["modelVersion"]
+        try:
+            directory = Path(properties["model_dir"]) / "bundle"
+            self._predictor = Predictor.from_folder(directory, device=device, **settings)
+        except (BundleError, TypeError) as error:
+            logger.critical("%s version %s: %s", LOAD_FAILURE, self._version, error)
+            raise
+        self._predictor.warm_up(properties.get("batch_size") or 1)
+
+    def handle(self, data: Sequence[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
+        """Answer every row, in order: a verdict, or ``{"code", "detail"}`` with the row's own status.
+
+        Args:
+            data: A row is ``{part name: value}``; ``image`` is bytes, ``text`` bytes or str.
+            context: Takes each row's HTTP status.
+        """
+        # A batch holds other clients' memes too, so a lone request alone may ask for a description.
+        if len(data) == 1 and context.get_request_header(0, "describe") == "True":
+            return [self._describe()]
+        prepared = [self._prepare(parts) for parts in data]
+        verdicts = iter(self._predict([meme for meme in prepared if not isinstance(meme, Exception)]))
+        outcomes = [meme if isinstance(meme, Exception) else next(verdicts) for meme in prepared]
+        return [self._answer(outcome, row, context) for row, outcome in enumerate(outcomes)]
+
+    def _prepare(self, parts: dict[str, Any]) -> PreparedMeme | Exception:
+        try:
+            return self._predictor.prepare(_image_bytes(parts.get("image")), _text(parts.get("text")))
+        except MemeError as error:
+            return error
+        except Exception as error:
+            logger.exception("a meme could not be prepared")
+            return error
+
+    def _predict(self, memes: list[PreparedMeme]) -> list[Verdict | Exception]:
+        """Judge ``memes`` together; if that fails, one by one, so that only the guilty one is refused."""
+        try:
+            return list(self._predictor.predict(memes))
+        except Exception as error:
+            logger.exception("a batch of %d failed", len(memes))
+            if len(memes) == 1:
+                return [error]
+            return [verdict for meme in memes for verdict in self._predict([meme])]
+
+    def _answer(self, outcome: Verdict | Exception, row: int, context: Context) -> dict[str, Any]:
+        if isinstance(outcome, Exception):
+            code = outcome.code if isinstance(outcome, MemeError) else "internal"
+            context.set_response_status(*_STATUS[code], row)
+            detail = str(outcome) if isinstance(outcome, MemeError) else "the model failed on this meme"
+            return {"code": code, "detail": detail}
+        return {
+            "prediction": outcome.prediction,
+            "probability": outcome.probability,
+            "threshold": self._predictor.config.labels.threshold,
+            "version": self._version,
+        }
+
+    def _describe(self) -> dict[str, Any]:
+        config = self._predictor.config
+        return {"version": self._version, "backbone": config.backbone, "threshold": config.labels.threshold}
+
+
+def _image_bytes(value: object) -> bytes | None:
+    # A file part of type text/* reaches a worker as str: it is no picture, but it was sent, and 415 says so.
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    return bytes(value) if isinstance(value, bytes | bytearray) else None
+
+
+def _text(value: object) -> bytes | str | None:
+    # A part of type application/json reaches a worker parsed.
+    return bytes(value) if isinstance(value, bytearray) else value if isinstance(value, bytes | str) else None

@@ -1,0 +1,51 @@
+"""Turn a caption into chunks of CLIP token ids, none of them cut off.
+
+Does not know how chunks are embedded or pooled.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from memeguard.errors import TextTooLongError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from memeguard.config import TextConfig
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class CaptionTokenizer:
+    """A byte-pair tokenizer and the room a text tower has."""
+
+    def __init__(self, tokenizer: Tokenizer, config: TextConfig) -> None:
+        self._tokenizer = tokenizer
+        self._config = config
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens in ``text``, the two special ones included (CLIP's own limit is 77)."""
+        return len(self._ids(text)) + 2
+
+    def encode(self, text: str) -> list[list[int]]:
+        """Split ``text`` into chunks of at most ``context_length`` ids, each with its start and end token.
+
+        An empty text gives one chunk of the two special tokens.
+
+        Raises:
+            TextTooLongError: More chunks than ``max_chunks``.
+        """
+        room = self._config.context_length - 2
+        ids = self._ids(text)
+        limit = room * self._config.max_chunks
+        if len(ids) > limit:
+            raise TextTooLongError(f"text has {len(ids)} tokens; the limit is {limit}")
+        chunks = [ids[start : start + room] for start in range(0, len(ids), room)] or [[]]
+        return [[self._config.start_id, *chunk, self._config.end_id] for chunk in chunks]
+
+    def _ids(self, text: str) -> list[int]:
+        # Control characters, NUL among them, are no words: they part words, as blanks do.
+        ids: list[int] = self._tokenizer.encode(_CONTROL.sub(" ", text), add_special_tokens=False).ids
+        return ids

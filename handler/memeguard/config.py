@@ -1,0 +1,106 @@
+"""What a bundle says about its model: everything that must travel with the weights.
+
+Knows no tensors; reading and writing the file is ``bundle``'s business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+from memeguard.errors import BundleError
+
+FORMAT_VERSION = 1
+Modalities = Literal["both", "image", "text"]
+
+# Mean and standard deviation of CLIP's training pictures (Radford et al. 2021, openai/CLIP clip/clip.py).
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """How a picture becomes pixels: side in pixels, mean and standard deviation per channel in [0, 1]."""
+
+    size: int
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """How a caption becomes chunks of token ids.
+
+    ``context_length`` counts the two special tokens, as CLIP does (77). A caption may fill ``max_chunks`` chunks;
+    32 chunks are 2,400 tokens, four times the longest text of MultiOFF.
+    """
+
+    context_length: int
+    start_id: int
+    end_id: int
+    max_chunks: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The fusion head: which modalities it sees, its widths, and dropout at projection, fusion and hidden layer.
+
+    The recipe is Hate-CLIPper's "align" fusion (Kumar & Nandakumar 2022).
+    """
+
+    modalities: Modalities = "both"
+    projection_dim: int = 256
+    hidden_dim: int = 256
+    dropout: tuple[float, float, float] = (0.2, 0.4, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """The words an answer uses, and the probability of being non-offensive from which the answer is "non-offensive"."""
+
+    offensive: str = "Offensive"
+    non_offensive: str = "Non-offensive"
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """One classifier: ``clip`` is transformers' own CLIP configuration, as a dictionary."""
+
+    backbone: str
+    clip: dict[str, Any]
+    image: ImageConfig
+    text: TextConfig
+    head: HeadConfig = HeadConfig()
+    labels: LabelConfig = LabelConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``; raises ``BundleError`` naming the member that does not fit."""
+        try:
+            config = cls(
+                backbone=values["backbone"],
+                clip=dict(values["clip"]),
+                image=ImageConfig(**_tuples(values["image"])),
+                text=TextConfig(**values["text"]),
+                head=HeadConfig(**_tuples(values["head"])),
+                labels=LabelConfig(**values["labels"]),
+            )
+        except KeyError as error:
+            raise BundleError(f"config.json lacks the member {error}") from error
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"config.json does not describe a memeguard model: {error}") from error
+        if config.head.modalities not in get_args(Modalities):
+            raise BundleError(f"config.json: modalities {config.head.modalities!r} is none of {get_args(Modalities)}")
+        if not 0.0 <= config.labels.threshold <= 1.0:
+            raise BundleError(f"config.json: threshold {config.labels.threshold} is outside [0, 1]")
+        return config
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

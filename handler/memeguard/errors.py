@@ -1,0 +1,54 @@
+"""What can go wrong with a meme or a bundle, in words for the person who sent it.
+
+Knows nothing of HTTP: whoever answers a client maps ``code`` to a status.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MemeError(Exception):
+    """A meme that cannot be judged; ``code`` is a stable, machine-readable name of the reason."""
+
+    code: ClassVar[str]
+
+
+class MissingPartError(MemeError):
+    """The picture or the text is not there, or is of a type that cannot be one."""
+
+    code = "missing_part"
+
+
+class InvalidTextError(MemeError):
+    """The text's bytes are not UTF-8."""
+
+    code = "invalid_text"
+
+
+class TextTooLongError(MemeError):
+    """The text has more tokens than the model is allowed to read."""
+
+    code = "text_too_long"
+
+
+class UnsupportedImageError(MemeError):
+    """The bytes are not a picture in a format that is read here."""
+
+    code = "unsupported_image"
+
+
+class DamagedImageError(MemeError):
+    """The picture is truncated or otherwise undecodable."""
+
+    code = "damaged_image"
+
+
+class ImageTooLargeError(MemeError):
+    """The picture would decode to more pixels than allowed (a decompression bomb)."""
+
+    code = "image_too_large"
+
+
+class BundleError(Exception):
+    """A bundle that is damaged, incomplete, foreign, or of another format version."""

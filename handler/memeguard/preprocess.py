@@ -1,0 +1,108 @@
+"""Turn the bytes of a picture into the pixels CLIP reads; training, evaluation and serving share it.
+
+Does not know what the pixels are for: neither the model nor the caption.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from memeguard.errors import DamagedImageError, ImageTooLargeError, MissingPartError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Formats people post. TIFF is left out on purpose: no browser shows it, and its decoder has a long record of holes.
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
+MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture; 150 MB once decoded
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns; ours, checked before anything is decoded, refuses
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {  # EXIF 2.32, table "Orientation"
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the first frame of a picture, upright, in RGB, transparency laid on white.
+
+    Args:
+        data: The bytes of a JPEG, PNG, GIF, WEBP or BMP file; the name it had is irrelevant.
+        max_pixels: Width times height above which nothing is decoded.
+
+    Raises:
+        MissingPartError: ``data`` is empty.
+        UnsupportedImageError: Not one of ``IMAGE_FORMATS``.
+        ImageTooLargeError: More than ``max_pixels``, according to the header.
+        DamagedImageError: The header is fine, the rest is not.
+    """
+    if not data:
+        raise MissingPartError("image is empty (0 bytes)")
+    image = _open(data)
+    num_pixels = image.width * image.height
+    if num_pixels > max_pixels:
+        raise ImageTooLargeError(
+            f"image has {num_pixels} pixels ({image.width}x{image.height}); the limit is {max_pixels}"
+        )
+    try:
+        image.load()
+        return _to_rgb(_turn_upright(image))
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error
+        raise DamagedImageError(f"image ({image.format}, {len(data)} bytes) cannot be decoded: {error}") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    except UnidentifiedImageError as error:
+        readable = ", ".join(IMAGE_FORMATS)
+        raise UnsupportedImageError(f"image ({len(data)} bytes) is not a picture in one of {readable}") from error
+    except Exception as error:
+        raise DamagedImageError(f"image ({len(data)} bytes) has a damaged header: {error}") from error
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged metadata does not make a picture unreadable
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would clip 16-bit grey to 255 instead of scaling
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Squash an RGB picture to a square, bicubic, as uint8 [3, size, size].
+
+    CLIP's own transform crops the centre; a meme's words and faces stand at its edges, so nothing is cropped here.
+    """
+    square = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def normalize_pixels(
+    pixels_BCHW: NDArray[np.uint8], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Scale uint8 pixels to [0, 1], then subtract ``mean`` and divide by ``std`` per channel (B, C, H, W as usual)."""
+    mean_C11 = np.array(mean, dtype=np.float32).reshape(3, 1, 1)
+    std_C11 = np.array(std, dtype=np.float32).reshape(3, 1, 1)
+    normalized: NDArray[np.float32] = (pixels_BCHW.astype(np.float32) / np.float32(255) - mean_C11) / std_C11
+    return normalized

@@ -1,0 +1,83 @@
+"""Read what a client sends, within limits of size and patience, and never onto a disk.
+
+Does not know what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from proxy.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Request
+
+CHUNK_BYTES = 64 * 1024
+# How much of an unwanted body is read and thrown away. Closing a connection with unread bytes on it resets it, and
+# many clients (requests among them) then never see the answer; but nobody may make us read forever.
+MAX_DRAINED_BYTES = 64 * 2**20
+MAX_DRAIN_S = 5.0
+
+
+class RequestBody:
+    """One request's body, read once.
+
+    Args:
+        request: The request whose body it is; nothing else may read its stream.
+        max_bytes: What the whole body may measure.
+        stall_timeout_s: How long the client may send nothing at all before it has to start again.
+    """
+
+    def __init__(self, request: Request, *, max_bytes: int, stall_timeout_s: float) -> None:
+        self._stream = request.stream
+        self._announced_bytes = request.content_length
+        self._max_bytes = max_bytes
+        self._stall_timeout_s = stall_timeout_s
+        self._failed = False
+        # gunicorn's threaded worker waits for a body without any limit: 32 stalled clients would be all it takes.
+        # It sets the socket back to blocking before the connection's next request.
+        connection = request.environ.get("gunicorn.socket")
+        if connection is not None:
+            connection.settimeout(stall_timeout_s)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body piece by piece.
+
+        Raises:
+            Problem: 413 above the limit, announced or not; 408 after a stall; 400 where it is cut off or garbled.
+        """
+        if self._announced_bytes is not None and self._announced_bytes > self._max_bytes:
+            raise self._too_large(f"{self._announced_bytes} bytes")
+        num_left = self._max_bytes
+        while chunk := self._read():
+            num_left -= len(chunk)
+            if num_left < 0:  # a chunked body does not say beforehand how long it is
+                raise self._too_large(f"over {self._max_bytes} bytes")
+            yield chunk
+
+    def drain(self) -> None:
+        """Throw away what is left, within bounds, so that the client gets to read its answer."""
+        deadline = time.monotonic() + MAX_DRAIN_S
+        num_left = MAX_DRAINED_BYTES
+        try:
+            while not self._failed and num_left > 0 and time.monotonic() < deadline:
+                chunk = self._read()
+                num_left = num_left - len(chunk) if chunk else 0
+        except Problem:
+            return  # the answer is already decided
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(CHUNK_BYTES)
+        except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
+            self._failed = True  # where the stream stands is unknown now, so it is not read again
+            if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                message = f"no byte of the body arrived for {self._stall_timeout_s} s"
+                raise Problem(408, "request_timeout", message) from error
+            raise Problem(400, "unreadable_body", "the body is cut off or its framing is broken") from error
+
+    def _too_large(self, size: str) -> Problem:
+        return Problem(413, "body_too_large", f"the request's body has {size}; the limit is {self._max_bytes} bytes")

@@ -1,0 +1,44 @@
+"""How gunicorn serves the proxy: ``gunicorn -c proxy/gunicorn.conf.py "proxy.app:create_app()"``.
+
+Does not know where TorchServe is; that is an argument of ``create_app``.
+"""
+# ruff: noqa: N999 - gunicorn reads this file by its path, and this is the name it gives such files
+
+from pathlib import Path
+
+# The original's port. A container that publishes it says --bind 0.0.0.0:5000.
+bind = "127.0.0.1:5000"
+
+# A thread waits while TorchServe computes; the second process is there so that one that dies does not take all with it.
+worker_class = "gthread"
+workers = 2
+threads = 16
+# Beyond the threads, connections wait in memory; this bounds them.
+worker_connections = 256
+# Each worker builds its own application: a connection pool must not be shared across a fork.
+preload_app = False
+
+# A worker's main loop that does not show a sign of life for this long is replaced. It never waits for a request.
+timeout = 30
+# Longer than the 30 s a prediction may take, so that a restart cuts nobody off.
+graceful_timeout = 35
+# Long enough for a client that sends one meme after another, short enough not to hoard idle connections.
+keepalive = 5
+
+# Nothing here has long URLs or many headers; forms are bounded in the application.
+limit_request_line = 2048
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# No header of a client changes what the application sees (gunicorn trusts those from 127.0.0.1 by default).
+forwarded_allow_ips = ""
+
+# gunicorn 25.1 and later open a control socket in $XDG_RUNTIME_DIR or ~/.gunicorn; older ones do not know the setting
+# and refuse none of it.
+control_socket_disable = True
+# Its heartbeat is a file touched every second; on a real disk that can block a worker.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+
+# Requests are not logged: captions and addresses are nobody's business. Errors go to stderr.
+accesslog = None
+errorlog = "-"

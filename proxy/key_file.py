@@ -1,0 +1,68 @@
+"""Read the keys TorchServe hands out in ``key_file.json``.
+
+Does not know how a key is used or renewed. TorchServe writes the file at its start and rewrites it in place at each
+renewal (``TokenAuthorization.java``), so a reader may catch it half-written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+HALF_WRITTEN_PATIENCE_S = 0.5  # the file has some 300 bytes: to write it takes far less
+_RETRY_S = 0.02
+
+
+class Audience(StrEnum):
+    """Which of TorchServe's doors a key opens; the values are the members' names in the file."""
+
+    INFERENCE = "inference"
+    MANAGEMENT = "management"
+    RENEWAL = "API"
+
+
+class KeyFileError(Exception):
+    """The key file is not there, not ours to read, or stays unreadable."""
+
+
+def read_keys(path: Path) -> Mapping[Audience, str]:
+    """Return the key for each audience, waiting briefly where the file is being rewritten.
+
+    Raises:
+        KeyFileError: There is no such file, no permission, or no complete document in it.
+    """
+    deadline = time.monotonic() + HALF_WRITTEN_PATIENCE_S
+    while True:
+        try:
+            document = json.loads(path.read_bytes())
+            return {audience: str(document[audience]["key"]) for audience in Audience}
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            if time.monotonic() > deadline:
+                raise KeyFileError(f"{path} holds no complete keys after {HALF_WRITTEN_PATIENCE_S} s") from error
+        time.sleep(_RETRY_S)
+
+
+@contextmanager
+def lock_keys(path: Path) -> Iterator[None]:
+    """Keep out whoever else locks the file, thread or process: each renewal invalidates the key before it.
+
+    Raises:
+        KeyFileError: There is no such file, no permission, or a file system without locks.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be locked: {error.strerror}") from error
+        yield

@@ -1,0 +1,124 @@
+"""Take a multipart/form-data body apart, in memory.
+
+Does not know which parts make a meme. Flask's own parser is not used because it spools large files to a temporary
+file, replaces invalid UTF-8 silently and hides repeated fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import (
+    BLANK_LINE_RE,
+    Data,
+    Epilogue,
+    Event,
+    Field,
+    File,
+    MultipartDecoder,
+    State,
+)
+
+from proxy.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+MAX_PARTS = 64
+MAX_BOUNDARY_BYTES = 70  # RFC 2046, section 5.1.1
+MAX_HEADERS_BYTES = 8 * 1024  # of one part; as much as gunicorn allows a request's header field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a form: a file if it came with a file name, even an empty one, else a plain field."""
+
+    name: str
+    is_file: bool
+    data: bytes
+
+
+def parse_boundary(content_type: str) -> bytes:
+    """Return the boundary a multipart/form-data content type declares.
+
+    Raises:
+        Problem: 400 if there is none, or none that RFC 2046 allows.
+    """
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not boundary or not boundary.isascii():
+        raise _malformed("the content type multipart/form-data declares no usable boundary")
+    if len(boundary) > MAX_BOUNDARY_BYTES:
+        raise _malformed(f"the boundary has {len(boundary)} characters; the limit is {MAX_BOUNDARY_BYTES}")
+    return boundary.encode("ascii")
+
+
+def read_parts(chunks: Iterable[bytes], *, boundary: bytes, wanted: Collection[str]) -> list[Part]:
+    """Return the parts named in ``wanted``, in the order they were sent; the content of others is dropped.
+
+    Args:
+        chunks: The body, in pieces; it is held in memory until it is complete.
+        boundary: What stands between the parts.
+        wanted: Names worth keeping. A name sent twice yields two parts.
+
+    Raises:
+        Problem: 400 if the body is not a complete multipart document, or its parts or their headers exceed a limit.
+    """
+    decoder = MultipartDecoder(boundary)
+    # The whole body goes in before the first part comes out: fed piece by piece, the decoder of werkzeug 3.1.9 adds a
+    # carriage return to a part's content where a piece ends within the closing boundary (pallets/werkzeug#3285).
+    for chunk in chunks:
+        decoder.receive_data(chunk)
+    decoder.receive_data(None)  # nothing follows
+    form = _Form(wanted)
+    try:
+        while not isinstance(event := _next_event(decoder), Epilogue):
+            form.take(event)
+    except ValueError as error:  # includes UnicodeDecodeError in a part's headers
+        raise _malformed("the multipart body is cut off, or a part's headers are broken") from error
+    return form.parts
+
+
+def _next_event(decoder: MultipartDecoder) -> Event:
+    # The decoder would search and parse headers of any length.
+    is_long = decoder.state is State.PART and len(decoder.buffer) > MAX_HEADERS_BYTES
+    if is_long and not BLANK_LINE_RE.search(decoder.buffer, 0, MAX_HEADERS_BYTES):
+        raise _malformed(f"a part's headers exceed {MAX_HEADERS_BYTES} bytes")
+    return decoder.next_event()
+
+
+class _Form:
+    """Collects the decoder's events into parts."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        self.parts: list[Part] = []
+        self._wanted = wanted
+        self._num_parts = 0
+        self._open: Field | File | None = None
+        self._pieces: list[bytes] = []
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, (Field, File)):
+            self._begin(event)
+        elif isinstance(event, Data) and self._open is not None:
+            self._pieces.append(event.data)
+            if not event.more_data:
+                self._end(self._open)
+
+    def _begin(self, event: Field | File) -> None:
+        self._num_parts += 1
+        if self._num_parts > MAX_PARTS:
+            raise Problem(400, "too_many_parts", f"the form has more than {MAX_PARTS} parts")
+        if event.name is None:  # werkzeug casts it to str, but a part may well be sent without one
+            raise _malformed(f"part {self._num_parts} of the form has no name")
+        self._open = event if event.name in self._wanted else None
+
+    def _end(self, event: Field | File) -> None:
+        self.parts.append(Part(name=event.name, is_file=isinstance(event, File), data=b"".join(self._pieces)))
+        self._pieces = []
+        self._open = None
+
+
+def _malformed(detail: str) -> Problem:
+    return Problem(400, "malformed_multipart", detail)

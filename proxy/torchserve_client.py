@@ -1,0 +1,209 @@
+"""Talk to TorchServe over HTTP: pooled connections, explicit timeouts, keys that are renewed when they expire.
+
+Does not know what a prediction means, nor who asked for it: no client's header ever passes through here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+
+from proxy.key_file import Audience, KeyFileError, lock_keys, read_keys
+from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Renewing a key writes one small file. Every thread of this client waits for it, so it is not given much patience.
+_RENEWAL_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """A request but for its key; ``repeatable`` says that to make it twice is as good as once."""
+
+    audience: Audience
+    method: str
+    url: str
+    repeatable: bool
+    read_timeout_s: float
+    params: Mapping[str, str] | None = None
+    files: Mapping[str, tuple[str, bytes, str] | tuple[None, bytes]] | None = None
+
+
+class TorchServeClient:
+    """One model's TorchServe; safe to share between threads, not between processes.
+
+    Args:
+        inference_url: Where it predicts.
+        management_url: Where models are managed and keys are renewed.
+        key_file: The ``key_file.json`` in its working directory; it need not exist yet.
+        model_name: The model asked for and about.
+        pool_size: How many threads use the client at once, hence connections kept open.
+        connect_timeout_s: How long a connection may take to open.
+        read_timeout_s: How long it may stay silent before, or within, an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        inference_url: str = "http://127.0.0.1:8080",
+        management_url: str = "http://127.0.0.1:8081",
+        key_file: str | Path = "run/key_file.json",
+        model_name: str = "meme",
+        pool_size: int = 16,
+        connect_timeout_s: float = 1.0,
+        read_timeout_s: float = 30.0,
+    ) -> None:
+        self.model_name = model_name
+        self._inference_url = inference_url.rstrip("/")
+        self._management_url = management_url.rstrip("/")
+        self._key_file = Path(key_file)
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._keys: Mapping[Audience, str] | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy or .netrc of the environment must not reroute or sign a meme
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=pool_size))
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def predict(self, *, image: bytes, text: str) -> UpstreamAnswer:
+        """Have one meme judged by the model's default version.
+
+        Args:
+            image: The picture's bytes, passed on untouched.
+            text: The text on it.
+
+        Raises:
+            UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
+            UpstreamTimeout: No answer within the read timeout.
+        """
+        call = _Call(
+            audience=Audience.INFERENCE,
+            method="POST",
+            url=f"{self._inference_url}/predictions/{self.model_name}",
+            repeatable=True,
+            read_timeout_s=self._read_timeout_s,
+            # TorchServe hands a worker plain fields, and files of this type, as the bytes they are; files of other
+            # types it would decode first, by their type or name.
+            files={"image": ("image", image, "application/octet-stream"), "text": (None, text.encode("utf-8"))},
+        )
+        return self._authorized(call)
+
+    def manage(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, read_timeout_s: float | None = None
+    ) -> UpstreamAnswer:
+        """Make a request of the management API, such as ``manage("PUT", "/models/meme/1.0.0/set-default")``.
+
+        Raises:
+            UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
+            UpstreamTimeout: No answer within ``read_timeout_s``, the client's own where None.
+        """
+        call = _Call(
+            audience=Audience.MANAGEMENT,
+            method=method,
+            url=self._management_url + path,
+            repeatable=method == "GET",
+            read_timeout_s=self._read_timeout_s if read_timeout_s is None else read_timeout_s,
+            params=params,
+        )
+        return self._authorized(call)
+
+    def describe(self, version: str = "all") -> list[dict[str, Any]]:
+        """Return TorchServe's description of one version of the model, or of all, workers included.
+
+        Raises:
+            UpstreamRefused: There is no such model or version.
+            UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
+            UpstreamTimeout: No answer within the read timeout.
+        """
+        answer = self.manage("GET", f"/models/{self.model_name}/{version}")
+        if answer.status != HTTPStatus.OK or not isinstance(answer.body, list):
+            message = f"TorchServe does not describe {self.model_name}, version {version}: status {answer.status}"
+            raise UpstreamRefused(message, answer)
+        return answer.body
+
+    def _authorized(self, call: _Call) -> UpstreamAnswer:
+        refused = None
+        # Keys expire, and TorchServe makes new ones when it starts. So the key at hand may be old, and so may be the
+        # one in the file, which another process has put there and not used since; a renewed one is not.
+        for _ in ("at hand", "in the file", "renewed"):
+            key = self._key(call.audience, refused)
+            answer = self._send(call, key)
+            if answer.error_type != "InvalidKeyException":
+                return answer
+            refused = key
+        raise UpstreamUnavailable(f"TorchServe refuses the {call.audience} key, even a renewed one")
+
+    def _key(self, audience: Audience, refused: str | None) -> str:
+        keys = self._keys
+        try:
+            if keys is None:
+                keys = self._keys = read_keys(self._key_file)
+            elif keys[audience] == refused:
+                keys = self._keys = self._replaced(audience, refused)
+        except KeyFileError as error:
+            raise UpstreamUnavailable("TorchServe's keys cannot be read; is it running?") from error
+        return keys[audience]
+
+    def _replaced(self, audience: Audience, refused: str) -> Mapping[Audience, str]:
+        with lock_keys(self._key_file):  # of all threads and processes only one renews
+            keys = read_keys(self._key_file)
+            if keys[audience] != refused:
+                return keys
+            renewal = _Call(
+                audience=Audience.RENEWAL,
+                method="GET",
+                url=f"{self._management_url}/token",
+                repeatable=False,
+                read_timeout_s=_RENEWAL_TIMEOUT_S,
+                params={"type": audience.value},
+            )
+            answer = self._send(renewal, keys[Audience.RENEWAL])
+            if answer.status != HTTPStatus.OK:
+                raise UpstreamUnavailable(f"TorchServe does not renew the {audience} key: status {answer.status}")
+            return read_keys(self._key_file)  # TorchServe rewrites it before it answers
+
+    def _send(self, call: _Call, key: str) -> UpstreamAnswer:
+        try:
+            response = self._request(call, key)
+        except requests.ConnectTimeout as error:
+            raise UpstreamUnavailable(f"TorchServe takes no connection within {self._connect_timeout_s} s") from error
+        except requests.RequestException as error:
+            if isinstance(error, requests.Timeout) or _wraps(error, ReadTimeoutError):
+                raise UpstreamTimeout(f"TorchServe gave no answer within {call.read_timeout_s} s") from error
+            raise UpstreamUnavailable("TorchServe cannot be reached") from error
+        return UpstreamAnswer.parse(response.status_code, response.content)
+
+    def _request(self, call: _Call, key: str, *, is_repetition: bool = False) -> requests.Response:
+        try:
+            return self._session.request(
+                call.method,
+                call.url,
+                params=call.params,
+                files=call.files,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=(self._connect_timeout_s, call.read_timeout_s),
+                allow_redirects=False,
+            )
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            # TorchServe may close a pooled connection at the very moment it is used again. Where nobody listens, or
+            # an answer is overdue, a second request would fare no better.
+            if is_repetition or not call.repeatable or _wraps(error, MaxRetryError, ReadTimeoutError):
+                raise
+        return self._request(call, key, is_repetition=True)
+
+
+def _wraps(error: requests.RequestException, *kinds: type[Exception]) -> bool:
+    """Tell whether one of these urllib3 errors is what requests stumbled over; it keeps them as first argument."""
+    return bool(error.args) and isinstance(error.args[0], kinds)

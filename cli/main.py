@@ -164,7 +164,7 @@ def demo(data: Path, out: Path, model_store: Path, *, if_empty: bool) -> None:
         return
     from training.demo import build_demo
 
-    click.echo(f"{model_store} holds no archive: training the demo model, two minutes or so", err=True)
+    click.echo(f"training the demo model for {model_store}, about a minute", err=True)
     card = build_demo(data, out, model_store)
     click.echo(f"wrote {model_store / card.archive}")
 

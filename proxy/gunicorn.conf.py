@@ -4,6 +4,7 @@ Does not know where TorchServe is; that is an argument of ``create_app``.
 """
 # ruff: noqa: N999 - gunicorn reads this file by its path, and this is the name it gives such files
 
+import logging
 from pathlib import Path
 
 # The original's port. A container that publishes it says --bind 0.0.0.0:5000.
@@ -42,3 +43,5 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # Requests are not logged: captions and addresses are nobody's business. Errors go to stderr.
 accesslog = None
 errorlog = "-"
+# The application's own warnings join gunicorn's lines; by default they would have no time on them.
+logging.basicConfig(format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")

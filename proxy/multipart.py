@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 MAX_PARTS = 64
-MAX_BOUNDARY_BYTES = 70  # RFC 2046, section 5.1.1
+MAX_BOUNDARY_BYTES = 200  # RFC 2046, section 5.1.1, says 70; not every client keeps to it
 MAX_HEADERS_BYTES = 8 * 1024  # of one part; as much as gunicorn allows a request's header field
 
 
@@ -44,7 +44,7 @@ def parse_boundary(content_type: str) -> bytes:
     """Return the boundary a multipart/form-data content type declares.
 
     Raises:
-        Problem: 400 if there is none, or none that RFC 2046 allows.
+        Problem: 400 if there is none, or it is not ASCII, or too long.
     """
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary or not boundary.isascii():

@@ -107,7 +107,7 @@ def _make_tiny(texts: Iterable[str]) -> Backbone:
             "eos_token_id": end_id,
             "pad_token_id": end_id,
         },
-        vision_config={**tower, "num_hidden_layers": 3, "image_size": 64, "patch_size": 16},
+        vision_config={**tower, "num_hidden_layers": 3, "image_size": 64, "patch_size": 8},
         projection_dim=128,
     )
     text = TextConfig(context_length=77, start_id=start_id, end_id=end_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memeguard.bundle import save_bundle
-from training.archive import MODEL_NAME, Card, build_archive
+from training.archive import Card, build_archive
 from training.backbones import TINY
 from training.config import TrainingConfig
 from training.data import data_hash, read_splits
@@ -35,8 +35,3 @@ def build_demo(data: Path, bundle: Path, model_store: Path) -> Card:
         result = train(read_splits(data), TINY, DEMO_TRAINING, data_hash=data_hash(data))
         save_bundle(result.bundle, bundle, report=result.report)
     return build_archive(bundle, VERSION, model_store)
-
-
-def holds_archive(model_store: Path) -> bool:
-    """Whether ``model_store`` holds any version."""
-    return any(model_store.glob(f"{MODEL_NAME}-*.mar"))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from proxy.key_file import Audience, read_keys
+from proxy.key_file import Audience, lock_keys, read_keys
 from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
 
 if TYPE_CHECKING:
@@ -96,6 +96,20 @@ def test_an_expired_key_is_renewed_once_for_everybody(connect: Connect, upstream
         statuses = list(threads.map(lambda index: clients[index % 2].predict(image=b"x", text="").status, range(32)))
     assert statuses == [200] * 32
     assert upstream.renewals() == before + 1
+
+
+def test_a_key_that_is_being_renewed_is_waited_for(client: TorchServeClient, upstream: Upstream) -> None:
+    client.predict(image=b"x", text="")
+    time.sleep(TOKEN_LIFE_S)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        with lock_keys(upstream.key_file):
+            prediction = thread.submit(client.predict, image=b"x", text="")
+            time.sleep(0.3)
+            assert not prediction.done()
+            renew(upstream, Audience.INFERENCE)
+            before = upstream.renewals()
+        assert prediction.result().status == 200
+    assert upstream.renewals() == before
 
 
 def test_a_key_renewed_by_another_client_may_have_expired_as_well(client: TorchServeClient, upstream: Upstream) -> None:
@@ -178,9 +192,11 @@ def test_a_connection_that_does_not_open_is_unavailable(connect: Connect) -> Non
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(address)
-        client = connect(inference_url=f"http://127.0.0.1:{address[1]}", connect_timeout_s=0.2)
-        with pytest.raises(UpstreamUnavailable, match=r"no connection within 0\.2 s"):
+        client = connect(inference_url=f"http://127.0.0.1:{address[1]}", connect_timeout_s=0.5)
+        started_at = time.monotonic()
+        with pytest.raises(UpstreamUnavailable, match=r"no connection within 0\.5 s"):
             client.predict(image=b"x", text="")
+        assert time.monotonic() - started_at < 2 * 0.5, "it tried twice"
         for one in waiting:
             one.close()
 

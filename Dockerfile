@@ -1,0 +1,37 @@
+# Two targets, one for each process:
+#   docker build --target torchserve -t memeguard-torchserve .
+#   docker build --target proxy      -t memeguard-proxy .
+# --build-arg PIP_INDEX_URL=… and PIP_EXTRA_INDEX_URL=… say where packages come from: with
+# https://download.pytorch.org/whl/cpu as the extra one torch comes without gigabytes of CUDA.
+
+FROM python:3.11-slim AS base
+ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Both images run as the same user: TorchServe's token file is readable to its owner alone, and the proxy reads it.
+RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin memeguard \
+    && mkdir -p /run/memeguard /srv/model_store \
+    && chown memeguard:memeguard /run/memeguard /srv/model_store
+WORKDIR /srv/memeguard
+COPY . .
+
+FROM base AS proxy
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[proxy]'
+USER memeguard
+EXPOSE 5000
+CMD ["gunicorn", "--config", "proxy/gunicorn.conf.py", "--bind", "0.0.0.0:5000", \
+     "proxy.app:create_app(key_file='/run/memeguard/key_file.json')"]
+
+FROM base AS torchserve-base
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[torchserve]'
+
+# The demo model, so that `docker-compose up` answers before anybody has trained a model.
+FROM torchserve-base AS demo
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[training]'
+RUN memeguard demo --data /tmp/data --out /tmp/bundle --model-store /srv/demo_store
+
+FROM torchserve-base AS torchserve
+COPY --from=demo /srv/demo_store /srv/demo_store
+USER memeguard
+VOLUME ["/srv/model_store", "/run/memeguard"]
+CMD ["memeguard", "torchserve", "--model-store", "/srv/model_store", "--fallback-store", "/srv/demo_store", \
+     "--run-dir", "/run/memeguard"]

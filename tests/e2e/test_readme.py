@@ -1,0 +1,70 @@
+"""The README's commands do what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from conftest import MEMEGUARD, REPOSITORY, Server, readme_block, run_memeguard, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def shell(script: str, server: Server) -> list[str]:
+    """Run README commands against ``server``; return the output of each, in order."""
+    for port, name in (("5000", "port"), ("8080", "inference-port"), ("8081", "management-port")):
+        script = script.replace(f"localhost:{port}", f"127.0.0.1:{server.ports[name]}")
+    script = script.replace("run/key_file.json", str(server.run_dir / "key_file.json"))
+    script = script.replace(".venv/bin/", f"{os.path.dirname(MEMEGUARD)}/").replace("curl ", "curl -sS --fail-with-body ")
+    script = script.replace("\ncurl", "\necho @; curl")
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [output.strip() for output in done.stdout.split("@\n") if output.strip()]
+
+
+def test_the_curl_is_answered(server: Server) -> None:
+    answer = json.loads(shell(readme_block("predict"), server)[0])
+    assert answer["prediction"] == "Offensive"
+    assert answer["probability"] < answer["threshold"]
+
+
+def test_the_ready_line_has_a_curl_that_works(server: Server) -> None:
+    assert "prediction" in json.loads(shell(server.ready_line.removeprefix("ready: "), server)[0])
+
+
+def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(demo / "store" / "meme-0.1.0.mar", store)
+    with serving([MEMEGUARD, "serve", f"--model-store={store}"], tmp_path / "run", short_tmp) as server:
+        assert server.predict((REPOSITORY / "docs/meme.png").read_bytes(), "hello").json()["version"] == "0.1.0"
+        done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)
+        assert done.returncode == 0, done.stderr
+
+        registered, default, scaled, listing, direct, retired, *_ = shell(readme_block("manage"), server)
+
+        assert "registered" in registered
+        assert "0.2.0" in default
+        assert "2" in scaled
+        versions = {each["modelVersion"]: each for each in json.loads(listing)}
+        assert versions.keys() == {"0.1.0", "0.2.0"}
+        assert [worker["status"] for worker in versions["0.2.0"]["workers"]] == ["READY"] * 2
+        assert json.loads(direct)["version"] == "0.1.0"
+        assert "unregistered" in retired
+        assert (store / "meme-0.1.0.mar").exists()
+        # The management token was renewed by the last command; the proxy's own is untouched.
+        assert server.predict((REPOSITORY / "docs/meme.png").read_bytes(), "hello").json()["version"] == "0.2.0"
+        assert server.manage("GET", "/models/meme/all").status_code == 200
+
+
+def test_commands_have_help_with_an_example() -> None:
+    for command in ("check-data", "demo-data", "train", "ablate", "archive", "demo", "serve", "torchserve"):
+        done = run_memeguard(command, "--help")
+        assert done.returncode == 0
+        assert f"Example: memeguard {command}" in done.stdout

@@ -1,0 +1,158 @@
+"""`memeguard serve` and `make serve`: one clear line when they cannot start, nothing left when they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import MEMEGUARD, PORT_OPTIONS, REPOSITORY, Server, free_ports, run_memeguard, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def refuse_to_serve(store: Path, tmp_path: Path, short_tmp: Path, *arguments: str) -> str:
+    """Start a server that cannot start; return its one line of complaint."""
+    ports = zip(PORT_OPTIONS, free_ports(len(PORT_OPTIONS)), strict=True)
+    options = [*(f"--{name}={port}" for name, port in ports), f"--run-dir={tmp_path / 'run'}"]
+    done = run_memeguard(
+        *("serve", f"--model-store={store}", *options, *arguments), env={**os.environ, "TMPDIR": str(short_tmp)}
+    )
+    assert done.returncode == 1
+    assert not any(short_tmp.glob("memeguard-*")), "its temporary folder is left"
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_both_versions_answer_and_the_newest_is_the_default(server: Server, good_image: bytes) -> None:
+    assert server.worker_pids().keys() == {"0.1.0", "0.2.0"}
+    assert server.predict(good_image, "who?").json()["version"] == "0.2.0"
+
+
+def test_ready_and_healthy(server: Server) -> None:
+    import requests
+
+    assert requests.get(f"{server.url}/healthz", timeout=10).json() == {"status": "ok"}
+    assert requests.get(f"{server.url}/readyz", timeout=10).json()["status"] == "ready"
+
+
+def test_only_loopback_is_listened_on(server: Server) -> None:
+    family = [server.process, *server.process.children(recursive=True)]
+    addresses = {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections("tcp")
+        if connection.status == "LISTEN"
+    }
+    assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+def test_torchserve_wants_its_token(server: Server) -> None:
+    import requests
+
+    for name, path in (("inference-port", "/ping"), ("management-port", "/models")):
+        response = requests.get(f"http://127.0.0.1:{server.ports[name]}{path}", timeout=10)
+        assert response.status_code == 400
+        assert "InvalidKeyException" in response.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_every_process_and_frees_the_ports(
+    demo: Path, tmp_path: Path, short_tmp: Path, number: signal.Signals
+) -> None:
+    command = ["make", "serve", f"MODEL_STORE={demo / 'store'}"]
+    with serving(command, tmp_path / "run", short_tmp, start_new_session=True) as server:
+        if number == signal.SIGINT:  # a terminal sends it to make and memeguard alike
+            family = server.process.children(recursive=True)
+            os.killpg(server.process.pid, signal.SIGINT)
+            server.process.wait(timeout=60)
+            alive = [process for process in family if process.is_running()]
+        else:
+            _, alive = server.stop(number)
+        assert alive == []
+        for port in server.ports.values():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+    assert not any(short_tmp.glob("memeguard-*"))
+    assert not (tmp_path / "run" / "key_file.json").exists()
+
+
+def test_a_signal_during_the_start_ends_it(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    ports = zip(PORT_OPTIONS, free_ports(len(PORT_OPTIONS)), strict=True)
+    command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", f"--run-dir={tmp_path / 'run'}"]
+    command += [f"--{name}={port}" for name, port in ports]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(short_tmp)}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("starting TorchServe")
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    assert not any(short_tmp.glob("memeguard-*"))
+
+
+def test_a_taken_port(server: Server, demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    taken = server.ports["management-port"]
+    line = refuse_to_serve(demo / "store", tmp_path, short_tmp, f"--management-port={taken}")
+    assert f"port {taken} on 127.0.0.1 is taken" in line
+    assert "--management-port" in line
+
+
+def test_a_run_folder_in_use(server: Server, demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    assert "--run-dir" in refuse_to_serve(demo / "store", tmp_path, short_tmp, f"--run-dir={server.run_dir}")
+
+
+def test_a_model_store_without_archives(tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    assert "holds no meme-<version>.mar" in refuse_to_serve(store, tmp_path, short_tmp)
+
+
+def test_an_unknown_default_version(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    assert "9.9.9" in refuse_to_serve(demo / "store", tmp_path, short_tmp, "--default-version=9.9.9")
+
+
+def rewritten(archive: Path, target: Path, name: str, content: bytes) -> None:
+    """Copy an archive with one member's content replaced."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
+        for member in source.namelist():
+            copy.writestr(member, content if member == name else source.read(member))
+
+
+def test_an_archive_with_damaged_weights(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    rewritten(demo / "store/meme-0.1.0.mar", store / "meme-0.1.0.mar", "bundle/model.safetensors", b"damaged")
+    line = refuse_to_serve(store, tmp_path, short_tmp)
+    assert "a worker cannot load its model" in line
+    assert "sha256" in line
+
+
+def test_an_archive_whose_handler_does_not_import(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    rewritten(demo / "store/meme-0.1.0.mar", store / "meme-0.1.0.mar", "meme_handler.py", b"import no_such_module")
+    assert "a worker cannot load its model" in refuse_to_serve(store, tmp_path, short_tmp)
+
+
+def test_a_file_that_is_no_archive(tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "meme-1.0.0.mar").write_bytes(b"no zip")
+    assert "meme-1.0.0.mar is damaged" in refuse_to_serve(store, tmp_path, short_tmp)
+
+
+def test_the_card_describes_the_archive(demo: Path) -> None:
+    card = json.loads((demo / "store/meme-0.1.0.json").read_text())
+    shutil.which("sha256sum")
+    done = subprocess.run(["sha256sum", demo / "store/meme-0.1.0.mar"], capture_output=True, text=True, check=True)
+    assert card["sha256"] == done.stdout.split()[0]
+    assert card["report"]["validation"]["model"]["accuracy"] >= 0.95

@@ -87,9 +87,9 @@ class Server:
         return status, alive
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def short_tmp() -> Iterator[Path]:
-    """A TMPDIR of our own; pytest's is too long for the workers' Unix sockets."""
+    """A TMPDIR of the test's own; pytest's is too long for the workers' Unix sockets."""
     with tempfile.TemporaryDirectory(prefix="mg-") as folder:
         yield Path(folder)
 
@@ -141,14 +141,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(demo: Path, short_tmp: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo model and the same bundle as 0.2.0, served side by side; 0.2.0 is the default, being newer."""
     store = tmp_path_factory.mktemp("store")
     shutil.copy(demo / "store" / "meme-0.1.0.mar", store)
     done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)
     assert done.returncode == 0, done.stderr
     command = [MEMEGUARD, "serve", f"--model-store={store}"]
-    with serving(command, tmp_path_factory.mktemp("run"), short_tmp) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="mg-") as tmp,
+        serving(command, tmp_path_factory.mktemp("run"), Path(tmp)) as running,
+    ):
         yield running
         status, alive = running.stop()
         assert status == 0

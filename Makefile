@@ -23,7 +23,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/pytest $(ARGS)
 
-# Builds both image targets and asks them; IMAGE_BUILDER is a program like tests/containers/README.md describes.
+# Builds both image targets and asks them, with a Docker engine or the program IMAGE_BUILDER names (see the test).
 test-containers: .venv/installed
 	$(BIN)/pytest tests/containers $(ARGS)
 

@@ -21,13 +21,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 class _Commands(click.Group):
-    """Shows every error of ours as one clear message and exit status 1; anything else is a defect and shows itself."""
+    """Shows an error a person can mend as one clear message, with exit status 1; any other is a defect, shown whole."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not _is_ours(error):
+            if not (isinstance(error, OSError) or _is_ours(error)):
                 raise
             raise click.ClickException(str(error)) from error
 
@@ -75,7 +75,10 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     memes = [meme for split in read_splits(directory).values() for meme in split]
     tokenizer = load_tokenizer(backbone, (meme.text for meme in memes))
     report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
-    click.echo(json.dumps(dataclasses.asdict(report), indent=2) if as_json else format_report(report))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+    else:
+        click.echo(f"{format_report(report)}\n\ntokens are those of backbone {backbone}")
 
 
 @main.command()

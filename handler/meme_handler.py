@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from memeguard.errors import BundleError, MemeError
+from memeguard.errors import MemeError
 from memeguard.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class MemeHandler:
         try:
             directory = Path(properties["model_dir"]) / "bundle"
             self._predictor = Predictor.from_folder(directory, device=device, **settings)
-        except (BundleError, TypeError) as error:
+            self._predictor.warm_up(properties.get("batch_size") or 1)
+        except Exception as error:
             logger.critical("%s version %s: %s", LOAD_FAILURE, self._version, error)
             raise
-        self._predictor.warm_up(properties.get("batch_size") or 1)
 
     def handle(self, data: Sequence[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
         """Answer every row, in order: a verdict, or ``{"code", "detail"}`` with the row's own status.

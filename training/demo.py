@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 # The pairs are learnt within a few epochs; more would only cost a newcomer's time.
-DEMO_TRAINING = TrainingConfig(num_epochs=8, patience=3)
+DEMO_TRAINING = TrainingConfig(num_epochs=5)
 
 
 def build_demo(data: Path, bundle: Path, model_store: Path) -> Card:

@@ -80,7 +80,11 @@ def load_bundle(directory: Path) -> Bundle:
             raise BundleError(f"bundle {directory} lacks {name}")
         if (actual := _sha256(directory / name)) != expected:
             raise BundleError(f"{directory / name} is damaged: its sha256 is {actual}, config.json says {expected}")
-    classifier = MemeClassifier(ModelConfig.from_dict(content["model"]))
+    config = ModelConfig.from_dict(content["model"])
+    try:
+        classifier = MemeClassifier(config)
+    except Exception as error:  # transformers checks "clip" and has exceptions of its own
+        raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
     try:
         classifier.load_state_dict(load_file(directory / WEIGHTS))
         tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))

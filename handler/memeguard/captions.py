@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memeguard.config import TextConfig
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CHARACTERS_PER_TOKEN = 64  # far more than any language needs; only counting the tokens of megabytes takes seconds
 
 
 class CaptionTokenizer:
@@ -35,11 +36,13 @@ class CaptionTokenizer:
         An empty text gives one chunk of the two special tokens.
 
         Raises:
-            TextTooLongError: More chunks than ``max_chunks``.
+            TextTooLongError: More chunks than ``max_chunks``, or so many characters that nobody counts their tokens.
         """
         room = self._config.context_length - 2
-        ids = self._ids(text)
         limit = room * self._config.max_chunks
+        if len(text) > (longest := limit * _CHARACTERS_PER_TOKEN):
+            raise TextTooLongError(f"text has {len(text)} characters; the limit is {longest}")
+        ids = self._ids(text)
         if len(ids) > limit:
             raise TextTooLongError(f"text has {len(ids)} tokens; the limit is {limit}")
         chunks = [ids[start : start + room] for start in range(0, len(ids), room)] or [[]]

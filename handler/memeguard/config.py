@@ -93,12 +93,13 @@ class ModelConfig:
             )
         except KeyError as error:
             raise BundleError(f"config.json lacks the member {error}") from error
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise BundleError(f"config.json does not describe a memeguard model: {error}") from error
         if config.head.modalities not in get_args(Modalities):
             raise BundleError(f"config.json: modalities {config.head.modalities!r} is none of {get_args(Modalities)}")
-        if not 0.0 <= config.labels.threshold <= 1.0:
-            raise BundleError(f"config.json: threshold {config.labels.threshold} is outside [0, 1]")
+        threshold = config.labels.threshold
+        if not isinstance(threshold, int | float) or not 0.0 <= threshold <= 1.0:
+            raise BundleError(f"config.json: threshold {threshold!r} is not a number in [0, 1]")
         return config
 
 

@@ -91,7 +91,7 @@ class Predictor:
     def warm_up(self, batch_size: int) -> None:
         """Judge a blank picture alone and in a batch of ``batch_size``, so that the first client does not wait."""
         blank = io.BytesIO()
-        Image.new("RGB", (512, 512)).save(blank, "JPEG")
+        Image.new("RGB", (64, 64)).save(blank, "JPEG")
         meme = self.prepare(blank.getvalue(), "warm-up")
         for size in {1, batch_size}:
             self.predict([meme] * size)
@@ -112,10 +112,15 @@ def non_offensive_probability(logit: float) -> float:
 
 
 def decode_text(text: bytes | str) -> str:
-    """Text as ``str``; raises ``InvalidTextError`` naming the first byte that is not UTF-8."""
-    if isinstance(text, str):
-        return text
+    """Text as ``str``; raises ``InvalidTextError`` naming the first byte that is not UTF-8, or a lone surrogate."""
     try:
+        if isinstance(text, str):
+            text.encode("utf-8")  # JSON may spell one half of a surrogate pair, which no tokenizer takes
+            return text
         return text.decode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(error.object[error.start]):04X}"
+        raise InvalidTextError(f"text is not Unicode: character {error.start} is the lone surrogate {half}") from error
     except UnicodeDecodeError as error:
-        raise InvalidTextError(f"text is not UTF-8: byte {error.start} is 0x{text[error.start]:02x}") from error
+        byte = f"0x{error.object[error.start]:02x}"
+        raise InvalidTextError(f"text is not UTF-8: byte {error.start} is {byte}") from error

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 MEMEGUARD = str(Path(sys.executable).with_name("memeguard"))
-PORT_OPTIONS = ("port", "inference-port", "management-port", "metrics-port", "grpc-inference-port", "grpc-management-port")
+PORT_OPTIONS = (
+    "port",
+    "inference-port",
+    "management-port",
+    "metrics-port",
+    "grpc-inference-port",
+    "grpc-management-port",
+)
 
 
 def free_ports(num: int) -> list[int]:

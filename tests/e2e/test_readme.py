@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from conftest import MEMEGUARD, REPOSITORY, Server, readme_block, run_memeguard, serving
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.e2e.conftest import MEMEGUARD, REPOSITORY, Server, readme_block, run_memeguard, serving
 
 
 def shell(script: str, server: Server) -> list[str]:
@@ -19,7 +15,7 @@ def shell(script: str, server: Server) -> list[str]:
     for port, name in (("5000", "port"), ("8080", "inference-port"), ("8081", "management-port")):
         script = script.replace(f"localhost:{port}", f"127.0.0.1:{server.ports[name]}")
     script = script.replace("run/key_file.json", str(server.run_dir / "key_file.json"))
-    script = script.replace(".venv/bin/", f"{os.path.dirname(MEMEGUARD)}/").replace("curl ", "curl -sS --fail-with-body ")
+    script = script.replace(".venv/bin/", f"{Path(MEMEGUARD).parent}/").replace("curl ", "curl -sS --fail-with-body ")
     script = script.replace("\ncurl", "\necho @; curl")
     done = subprocess.run(
         ["bash", "-e", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120

@@ -55,3 +55,11 @@ def test_control_characters_part_words_as_blanks_do(captions: CaptionTokenizer, 
 def test_a_text_over_the_limit_is_refused_with_both_numbers(captions: CaptionTokenizer) -> None:
     with pytest.raises(TextTooLongError, match="text has 25 tokens; the limit is 24"):
         captions.encode("x" * 25)
+
+
+def test_megabytes_are_refused_before_their_tokens_are_counted(
+    captions: CaptionTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captions, "_ids", lambda text: pytest.fail(f"counted {len(text)} characters"))
+    with pytest.raises(TextTooLongError, match="text has 1000000 characters; the limit is 1536"):
+        captions.encode("x" * 1_000_000)

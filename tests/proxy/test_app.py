@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Upstream
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
+
+    from tests.proxy.conftest import Upstream
 
     Serve = Callable[..., FlaskClient]
 

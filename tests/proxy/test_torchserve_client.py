@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from conftest import Upstream
-
     from proxy.torchserve_client import TorchServeClient
+    from tests.proxy.conftest import Upstream
 
     Connect = Callable[..., TorchServeClient]
 

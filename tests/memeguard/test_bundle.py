@@ -1,0 +1,229 @@
+"""A bundle is read back as it was written; one that is not whole is refused in words, and none is ever overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from memeguard import bundle as bundle_module
+from memeguard.bundle import Bundle, load_bundle, read_report, save_bundle
+from memeguard.errors import BundleError
+from memeguard.predictor import Predictor, PreparedMeme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FILES = ["config.json", "model.safetensors", "report.json", "tokenizer.json"]
+
+
+@pytest.fixture
+def copy(bundle_folder: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may damage."""
+    return shutil.copytree(bundle_folder, tmp_path / "copy")
+
+
+@pytest.fixture
+def memes() -> list[PreparedMeme]:
+    pixels_BCHW = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    return [PreparedMeme(pixels, [[0, 10 + row, 20, 1]]) for row, pixels in enumerate(pixels_BCHW)]
+
+
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_bundle_read_back_gives_the_same_logits(
+    small_bundle: Bundle, bundle_folder: Path, memes: list[PreparedMeme]
+) -> None:
+    loaded = load_bundle(bundle_folder)
+    assert Predictor(loaded).logits(memes) == Predictor(small_bundle).logits(memes)
+    written = json.dumps(
+        small_bundle.classifier.config.to_dict()
+    )  # JSON's keys are strings, a new CLIPConfig's are not
+    assert json.loads(json.dumps(loaded.classifier.config.to_dict())) == json.loads(written)
+    assert loaded.tokenizer.to_str() == small_bundle.tokenizer.to_str()
+    assert not loaded.classifier.training
+
+
+def test_saving_twice_writes_the_same_bytes(small_bundle: Bundle, bundle_folder: Path, tmp_path: Path) -> None:
+    save_bundle(small_bundle, tmp_path / "again", report=read_report(bundle_folder))
+    assert tree_of(tmp_path / "again") == tree_of(bundle_folder)
+
+
+def test_everybody_may_read_a_bundle(bundle_folder: Path) -> None:
+    assert sorted(path.name for path in bundle_folder.iterdir()) == FILES
+    assert {path.stat().st_mode & 0o444 for path in bundle_folder.iterdir()} == {0o444}
+    assert bundle_folder.stat().st_mode & 0o055 == 0o055
+
+
+def test_the_report_is_kept(bundle_folder: Path) -> None:
+    assert read_report(bundle_folder) == {"validation": {"model": {"auroc": 0.75}}}
+
+
+def test_a_bundle_without_a_report_has_an_empty_one(small_bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(small_bundle, tmp_path / "a" / "b")
+    assert read_report(tmp_path / "a" / "b") == {}
+    load_bundle(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_one_damaged_bit_is_noticed(copy: Path, name: str, place: float) -> None:
+    path = copy / name
+    flip_byte(path, int(path.stat().st_size * place))
+    with pytest.raises(BundleError, match=rf"{name} is damaged: its sha256 is .*, config\.json says"):
+        load_bundle(copy)
+
+
+def test_truncated_weights_are_noticed(copy: Path) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleError, match=r"model\.safetensors is damaged"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f"lacks {name}"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("model.safetensors", "is not a safetensors file"), ("tokenizer.json", "is not a tokenizer")],
+)
+def test_a_file_of_another_kind_is_named(copy: Path, name: str, message: str) -> None:
+    """Even if config.json vouches for it."""
+    (copy / name).write_bytes(b"{}")
+    edit_config(copy, lambda content: content["sha256"].update({name: hashlib.sha256(b"{}").hexdigest()}))
+    with pytest.raises(BundleError, match=f"{name} {message}"):
+        load_bundle(copy)
+
+
+def test_what_is_no_folder_is_refused(copy: Path) -> None:
+    for path in (copy / "config.json", copy / "nothing"):
+        with pytest.raises(BundleError, match="is not a folder"):
+            load_bundle(path)
+
+
+def test_a_folder_without_config_is_no_bundle(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    with pytest.raises(BundleError, match=r"copy is not a bundle: it has no config\.json"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"weights:", b'{"format": ', b"\xff\xfe{}"])
+def test_a_config_that_is_not_json_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "config.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"config\.json is not JSON"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"memeguard-bundle"', "{}", '{"architectures": ["CLIPModel"]}'])
+def test_somebody_elses_json_is_refused(copy: Path, content: str) -> None:
+    (copy / "config.json").write_text(content, "utf-8")
+    with pytest.raises(BundleError, match="does not belong to a memeguard bundle"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version_is_refused(copy: Path, version: object) -> None:
+    edit_config(copy, lambda content: content.update(format_version=version))
+    with pytest.raises(BundleError, match=f"has format version {version!r}; this code reads version 1"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("checksums", [None, [], {}, {"model.safetensors": "0"}])
+def test_a_bundle_without_checksums_is_refused(copy: Path, checksums: object) -> None:
+    edit_config(copy, lambda content: content.update(sha256=checksums))
+    with pytest.raises(BundleError, match="lacks the checksums"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("member", ["backbone", "clip", "image", "text", "head", "labels"])
+def test_a_missing_member_of_the_model_is_named(copy: Path, member: str) -> None:
+    edit_config(copy, lambda content: content["model"].pop(member))
+    with pytest.raises(BundleError, match=f"lacks the member '{member}'"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": []},
+        {"image": {"size": 32, "crop": True}},
+        {"text": {"context_length": 77}},
+        {"head": {"modalities": "sound"}},
+        {"head": None},
+        {"clip": 5},
+        {"clip": {"vision_config": {"hidden_size": "wide"}}},
+        {"clip": {"vision_config": {"hidden_size": 33, "num_attention_heads": 2}}},
+        {"labels": {"threshold": 1.5}},
+        {"labels": {"threshold": "0.5"}},
+        {"labels": {"threshold": float("nan")}},
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_be_is_refused(copy: Path, change: dict[str, object]) -> None:
+    edit_config(copy, lambda content: content["model"].update(change))
+    with pytest.raises(BundleError, match=r"config\.json"):
+        load_bundle(copy)
+
+
+def test_weights_of_another_shape_are_refused(copy: Path) -> None:
+    edit_config(copy, lambda content: content["model"]["head"].update(projection_dim=17))
+    with pytest.raises(BundleError, match=r"(?s)model\.safetensors does not fit config\.json: .*size mismatch"):
+        load_bundle(copy)
+
+
+def test_what_exists_is_never_overwritten(small_bundle: Bundle, copy: Path) -> None:
+    before = tree_of(copy)
+    for target in (copy, copy / "report.json"):
+        with pytest.raises(BundleError, match="exists already; a bundle is never overwritten"):
+            save_bundle(small_bundle, target)
+    assert tree_of(copy) == before
+
+
+def test_an_empty_folder_is_filled(small_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    save_bundle(small_bundle, tmp_path / "empty")
+    load_bundle(tmp_path / "empty")
+
+
+def test_a_relative_folder_is_written(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_bundle(small_bundle, type(tmp_path)("here"))
+    load_bundle(tmp_path / "here")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_an_interrupted_save_leaves_nothing(
+    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    def stop(path: Path, content: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr(bundle_module, "_write_json", stop)
+    with pytest.raises(interruption):
+        save_bundle(small_bundle, tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,169 @@
+"""Bytes and text in, verdict out: what a probability means, and what is said of a meme that cannot be judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memeguard.bundle import Bundle
+from memeguard.errors import (
+    BundleError,
+    ImageTooLargeError,
+    InvalidTextError,
+    MissingPartError,
+    TextTooLongError,
+    UnsupportedImageError,
+)
+from memeguard.predictor import Predictor, PreparedMeme, decode_text, non_offensive_probability
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def predictor(small_bundle: Bundle) -> Predictor:
+    return Predictor(small_bundle)
+
+
+def picture(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_meme_is_prepared_as_bytes_and_chunks(predictor: Predictor) -> None:
+    meme = predictor.prepare(picture(), "a caption")
+    assert (meme.pixels_CHW.shape, meme.pixels_CHW.dtype) == ((3, 32, 32), np.uint8)
+    assert meme.pixels_CHW[:, 0, 0].tolist() == [255, 0, 0]
+    assert meme.chunks == predictor.captions.encode("a caption")
+
+
+def test_bytes_and_text_say_the_same(predictor: Predictor) -> None:
+    chunks = [predictor.prepare(picture(), text).chunks for text in ("é \N{PILE OF POO}", "é \N{PILE OF POO}".encode())]
+    assert chunks[0] == chunks[1]
+
+
+def test_an_empty_caption_is_a_caption(predictor: Predictor) -> None:
+    assert len(predictor.predict([predictor.prepare(picture(), b"")])) == 1
+
+
+@pytest.mark.parametrize(("image", "text"), [(None, "text"), (picture(), None), (None, None), (b"", "text")])
+def test_a_missing_part_is_named(predictor: Predictor, image: bytes | None, text: str | None) -> None:
+    with pytest.raises(MissingPartError, match="image"):
+        predictor.prepare(image, text)
+
+
+def test_both_missing_parts_have_the_words_clients_know(predictor: Predictor) -> None:
+    with pytest.raises(MissingPartError, match=r"^Missing image or text$"):
+        predictor.prepare(None, "text")
+
+
+def test_a_bad_picture_and_a_long_caption_are_refused(predictor: Predictor) -> None:
+    with pytest.raises(UnsupportedImageError):
+        predictor.prepare(b"no picture", "text")
+    with pytest.raises(TextTooLongError, match=r"text has \d+ tokens; the limit is 2400"):
+        predictor.prepare(picture(), "zq " * 2000)
+
+
+def test_the_pixel_limit_is_the_callers(small_bundle: Bundle) -> None:
+    with pytest.raises(ImageTooLargeError, match="the limit is 199"):
+        Predictor(small_bundle, max_pixels=199).prepare(picture(), "text")
+    Predictor(small_bundle, max_pixels=200).prepare(picture(), "text")
+
+
+def test_the_first_byte_that_is_not_utf8_is_named() -> None:
+    with pytest.raises(InvalidTextError, match="text is not UTF-8: byte 3 is 0xff"):
+        decode_text(b"abc\xff\xfe")
+
+
+def test_a_lone_surrogate_is_not_text() -> None:
+    r"""JSON may spell one, as "\ud83d"; UTF-8 has no bytes for it."""
+    with pytest.raises(InvalidTextError, match=r"character 3 is the lone surrogate U\+D83D"):
+        decode_text("abc\ud83d")
+
+
+@pytest.mark.parametrize("text", ["plain", b"plain", bytearray(b"plain")])
+def test_text_comes_as_str_or_bytes(text: str | bytes) -> None:
+    assert decode_text(text) == "plain"
+
+
+@pytest.mark.parametrize("logit", [-30.0, -2.0, -0.1, 0.0, 0.1, 2.0, 30.0])
+def test_the_probability_is_that_of_being_harmless(logit: float) -> None:
+    assert non_offensive_probability(logit) == pytest.approx(1.0 / (1.0 + math.exp(logit)), rel=1e-12)
+
+
+def test_extreme_logits_do_not_overflow() -> None:
+    assert [non_offensive_probability(logit) for logit in (-1000.0, 1000.0)] == [1.0, 0.0]
+
+
+def test_a_positive_logit_is_offensive(predictor: Predictor) -> None:
+    verdicts = [predictor._judge(logit) for logit in (5.0, -5.0)]
+    assert [verdict.prediction for verdict in verdicts] == ["Offensive", "Non-offensive"]
+    assert verdicts[0].probability < 0.01
+    assert verdicts[1].probability > 0.99
+    assert [verdict.logit for verdict in verdicts] == [5.0, -5.0]
+
+
+def test_the_threshold_itself_is_harmless(small_bundle: Bundle) -> None:
+    predictor = Predictor(small_bundle)
+    labels = dataclasses.replace(predictor.config.labels, threshold=non_offensive_probability(0.7))
+    predictor.config = dataclasses.replace(predictor.config, labels=labels)
+    assert predictor._judge(0.7).probability == labels.threshold
+    predictions = [predictor._judge(logit).prediction for logit in (0.6999, 0.7, 0.7001)]
+    assert predictions == ["Non-offensive", "Non-offensive", "Offensive"]
+
+
+def test_verdicts_follow_the_logits_in_order(predictor: Predictor) -> None:
+    memes = [predictor.prepare(picture(colour), colour) for colour in ("red", "green", "white")]
+    logits = predictor.logits(memes)
+    assert len(set(logits)) == 3
+    assert [verdict.logit for verdict in predictor.predict(memes)] == logits
+    for verdict in predictor.predict(memes):
+        assert verdict.probability == non_offensive_probability(verdict.logit)
+        assert (verdict.prediction == "Non-offensive") == (verdict.probability >= 0.375)
+
+
+def test_no_memes_have_no_verdicts(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+
+
+def test_several_threads_may_ask_at_once(predictor: Predictor) -> None:
+    def judge(index: int) -> float:
+        return predictor.logits([predictor.prepare(picture(size=(10 + index, 10)), f"number {index}")])[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(judge, range(12))) == [judge(index) for index in range(12)]
+
+
+def test_warming_up_judges_alone_and_in_a_batch(small_bundle: Bundle) -> None:
+    sizes: list[int] = []
+
+    class Recorder(Predictor):
+        def logits(self, memes: list[PreparedMeme]) -> list[float]:  # type: ignore[override]
+            sizes.append(len(memes))
+            return super().logits(memes)
+
+    Recorder(small_bundle).warm_up(8)
+    assert sorted(sizes) == [1, 8]
+
+
+def test_a_predictor_is_made_from_a_folder(predictor: Predictor, bundle_folder: Path) -> None:
+    meme = predictor.prepare(picture(), "a caption")
+    assert Predictor.from_folder(bundle_folder).logits([meme]) == predictor.logits([meme])
+    with pytest.raises(BundleError):
+        Predictor.from_folder(bundle_folder / "nothing")
+
+
+def test_a_classifier_in_training_mode_is_put_to_evaluation(bundle_folder: Path) -> None:
+    bundle = Predictor.from_folder(bundle_folder)
+    bundle.classifier.train()
+    meme = bundle.prepare(picture(), "a caption")
+    again = Predictor(Bundle(bundle.classifier, bundle.captions._tokenizer))
+    assert again.logits([meme]) == again.logits([meme])

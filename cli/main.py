@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ def _is_ours(error: Exception) -> bool:
 @click.version_option(package_name="memeguard")
 def main() -> None:
     """Fine-tune CLIP to tell offensive memes from harmless ones, and serve it."""
+    # As an exception SIGTERM takes the way of Ctrl-C: what is half-made is removed. `serve` has handlers of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _training_options(command: Callable[..., None]) -> Callable[..., None]:

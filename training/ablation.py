@@ -14,7 +14,7 @@ from training.trainer import evaluate_memes, train
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
-    from training.data import Meme
+    from training.memes import Meme
     from training.metrics import Metrics
 
 

@@ -27,7 +27,7 @@ from model_archiver.model_packaging import generate_model_archive
 import memeguard
 from memeguard.bundle import read_report
 from memeguard.predictor import Predictor
-from training.data import Meme, read_split
+from training.data import read_split
 from training.demo_data import draw_demo_memes
 
 MODEL_NAME = "meme"  # what clients write in /predictions/meme
@@ -174,7 +174,7 @@ def _draw_probes() -> list[tuple[bytes, str]]:
 
 
 def _read_probes(data: Path) -> list[tuple[bytes, str]]:
-    memes: list[Meme] = read_split(data, "validation", verify_images=False)[:NUM_PROBES]
+    memes = read_split(data, "validation", verify_images=False)[:NUM_PROBES]
     if len(memes) < (minimum := 16):
         raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {minimum} are needed")
     return [(meme.image_path.read_bytes(), meme.text) for meme in memes]

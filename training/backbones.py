@@ -5,6 +5,8 @@ Does not know what is built on top of it, nor how it is trained.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import transformers
@@ -14,12 +16,13 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 from memeguard.config import CLIP_MEAN, CLIP_STD, ImageConfig, TextConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from transformers import PreTrainedTokenizerFast
 
 TINY = "tiny"
 _TINY_VOCABULARY = 4096
+_NUM_BYTES = 256  # tokens of any byte-level vocabulary at least
 _START, _END = "<|startoftext|>", "<|endoftext|>"  # CLIP's own names (openai/CLIP clip/simple_tokenizer.py)
 
 
@@ -57,40 +60,54 @@ def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
 
 
 def _load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    try:
+    with _errors_of(name):
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"backbone {name} has no tokenizer that can be loaded: {error}") from error
+    if len(tokenizer) < _NUM_BYTES:  # what transformers makes up when the tokenizer's files are missing
+        raise BackboneError(
+            f"backbone {name} has no tokenizer: vocab.json and merges.txt, or tokenizer.json, are missing"
+        )
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 
 def _load_pretrained(name: str) -> Backbone:
-    try:
+    with _errors_of(name):
         config = transformers.AutoConfig.from_pretrained(name)
-        if not isinstance(config, CLIPConfig):
-            raise BackboneError(f"backbone {name} is a {config.model_type!r}, not a 'clip'")
+    if not isinstance(config, CLIPConfig):
+        raise BackboneError(f"backbone {name} is a {config.model_type!r}, not a 'clip'")
+    with _errors_of(name):
         # Only safetensors: a .bin file is a pickle, which may run code.
-        clip = CLIPModel.from_pretrained(name, use_safetensors=True, dtype="float32")
+        clip, found = CLIPModel.from_pretrained(name, use_safetensors=True, dtype="float32", output_loading_info=True)
         preprocessing = transformers.image_processing_utils.BaseImageProcessor.get_image_processor_dict(name)[0]
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"backbone {name} cannot be loaded: {error}") from error
+        image = ImageConfig(
+            size=config.vision_config.image_size,
+            mean=tuple(preprocessing.get("image_mean", CLIP_MEAN)),
+            std=tuple(preprocessing.get("image_std", CLIP_STD)),
+        )
+    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+        raise BackboneError(f"backbone {name} lacks {len(missing)} of its weights, such as {missing[0]}")
     tokenizer = _load_pretrained_tokenizer(name)
     start_id, end_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     if start_id is None or end_id is None:
         raise BackboneError(f"backbone {name}: its tokenizer has no start or end token")
-    image = ImageConfig(
-        size=config.vision_config.image_size,
-        mean=tuple(preprocessing.get("image_mean", CLIP_MEAN)),
-        std=tuple(preprocessing.get("image_std", CLIP_STD)),
-    )
     text = TextConfig(
         context_length=config.text_config.max_position_embeddings,
         start_id=start_id,
         end_id=end_id,
     )
     return Backbone(name, clip, tokenizer.backend_tokenizer, image, text, pretrained=True)
+
+
+@contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Turn whatever the hub, safetensors or transformers raise into one line about the backbone called ``name``."""
+    try:
+        yield
+    except Exception as error:
+        where = "" if Path(name).is_dir() else "there is no such folder; as a hub id: "
+        reason = " ".join(str(error).split())
+        raise BackboneError(f"backbone {name} cannot be loaded: {where}{reason}") from error
 
 
 def _make_tiny(texts: Iterable[str]) -> Backbone:

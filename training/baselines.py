@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.data import Meme
+    from training.memes import Meme
 
 
 def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:

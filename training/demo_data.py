@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from training.data import COLUMNS, CSV_NAMES, IMAGE_FOLDER, SPLIT_FOLDERS, Label
 from training.demo_motifs import PLEASANT, UNPLEASANT, draw_motif, pick_colour
+from training.memes import Label
+from training.multioff import COLUMNS, CSV_NAMES, IMAGE_FOLDER, SPLIT_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

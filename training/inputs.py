@@ -12,16 +12,17 @@ import torch
 from tqdm import tqdm
 
 from memeguard.errors import MemeError
-from training.data import DataError
+from training.memes import DataError
+from training.multioff import CSV_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
     from memeguard.classifier import MemeClassifier
     from memeguard.predictor import Predictor, PreparedMeme
-    from training.data import Meme
+    from training.memes import Meme
 
 _DECODING_THREADS = 4
 _ENCODING_BATCH = 32
@@ -91,18 +92,24 @@ def _encode(predictor: Predictor, memes: list[PreparedMeme]) -> _Features:
     return _Features(classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions))
 
 
-def prepare_memes(predictor: Predictor, memes: Sequence[Meme], name: str) -> Iterator[PreparedMeme]:
-    """Decode ``memes`` in order, several at once, with a progress bar called ``name``.
+def check_captions(predictor: Predictor, splits: Mapping[str, Sequence[Meme]]) -> None:
+    """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
+    offenders = []
+    for split, memes in splits.items():
+        for meme in memes:
+            try:
+                predictor.captions.encode(meme.text)
+            except MemeError as error:
+                offenders.append(f"{CSV_NAMES[split]}, row {meme.row}: {error}")
+    if offenders:
+        raise DataError(offenders)
 
-    Raises:
-        DataError: A meme that can be read but not judged: its caption has too many tokens.
-    """
+
+def prepare_memes(predictor: Predictor, memes: Sequence[Meme], name: str) -> Iterator[PreparedMeme]:
+    """Decode ``memes`` in order, several at once, with a progress bar called ``name``."""
 
     def prepare(meme: Meme) -> PreparedMeme:
-        try:
-            return predictor.prepare(meme.image_path.read_bytes(), meme.text)
-        except MemeError as error:
-            raise DataError([f"{meme.image_path}, row {meme.row}: {error}"]) from error
+        return predictor.prepare(meme.image_path.read_bytes(), meme.text)
 
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
         for start in tqdm(range(0, len(memes), 256), desc=name, unit_scale=256, unit="meme", disable=None):

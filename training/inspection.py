@@ -5,31 +5,21 @@ It does not know which tokenizer counts for it, and it never repeats a caption: 
 
 from __future__ import annotations
 
-import functools
-import unicodedata
-from collections import defaultdict
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final
 
-import imagehash
-import numpy as np
-
-from memeguard.preprocess import decode_image
-from training.data import CSV_NAMES, Label, Meme, data_hash, map_pictures, read_splits
+from training.data import data_hash, read_splits
+from training.duplicates import DuplicateGroup, Duplicates, find_duplicates, group_near, hash_picture, normalize_text
+from training.memes import Label, Meme
+from training.pictures import map_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 MAX_TOKENS: Final = 77  # CLIP's text window, the start and end token included
-HASH_SIZE: Final = 16  # a side of the perceptual hash: 256 bits
-# Bits in which hashes of nearly the same picture may differ. Pictures saved anew lie within 8; between 8 and 20 there
-# is next to nothing in real memes, unrelated pictures differ in about 128.
-MAX_DISTANCE: Final = 8
-_HASHES_AT_ONCE: Final = 1024  # compared with all others, 4 bytes a pair
 _SHOWN_GROUPS: Final = 3
 _SHOWN_ROWS: Final = 4
-_LABEL_NAMES: Final = {Label.NON_OFFENSIVE: "non-offensive", Label.OFFENSIVE: "offensive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,45 +46,6 @@ class SplitSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occurrence:
-    """Where one of several equal memes stands."""
-
-    split: str
-    file: str
-    row: int
-    image_name: str
-    label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DuplicateGroup:
-    """Memes that are equal in one respect.
-
-    Attributes:
-        occurrences: Two or more, in the order of the files.
-        within_split: Some split holds two of them.
-        across_splits: They are spread over two or more splits.
-        conflicting: Their labels differ.
-    """
-
-    occurrences: tuple[Occurrence, ...]
-    within_split: bool
-    across_splits: bool
-    conflicting: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicates:
-    """All groups of memes that are equal in one respect; a group may lie within a split and across splits at once."""
-
-    num_groups: int
-    num_within_split: int
-    num_across_splits: int
-    num_conflicting: int
-    groups: tuple[DuplicateGroup, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataReport:
     """What a data folder holds; ``dataclasses.asdict`` makes JSON of it.
 
@@ -102,7 +53,7 @@ class DataReport:
         data_hash: SHA-256 of the split CSVs.
         splits: One summary per split that exists.
         pictures: Same bytes or same perceptual hash.
-        near_pictures: Perceptual hashes at most MAX_DISTANCE bits apart, directly or through others.
+        near_pictures: Perceptual hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
         texts: Same words, whatever the case, blanks and punctuation; empty captions do not count.
         memes: Same picture and same text; labels that conflict here are mistakes, elsewhere they may be meant.
     """
@@ -127,42 +78,18 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
     """
     splits = read_splits(directory, required=())
     rows = [(split, meme) for split, memes in splits.items() for meme in memes]
-    hashes = map_pictures(_hash_picture, [meme.image_path for _, meme in rows], title="Comparing pictures")
+    hashes = map_pictures(hash_picture, [meme.image_path for _, meme in rows], title="Comparing pictures")
     leaders = group_near(hashes.values())
     texts = [normalize_text(meme.text) for _, meme in rows]
     pictures = [hashes[meme.image_path] for _, meme in rows]
     return DataReport(
         data_hash=data_hash(directory),
         splits=tuple(_summarize(split, memes, count_tokens) for split, memes in splits.items()),
-        pictures=_find_duplicates(rows, pictures),
-        near_pictures=_find_duplicates(rows, [leaders[picture] for picture in pictures]),
-        texts=_find_duplicates(rows, [text or None for text in texts]),
-        memes=_find_duplicates(rows, list(zip(pictures, texts, strict=True))),
+        pictures=find_duplicates(rows, pictures),
+        near_pictures=find_duplicates(rows, [leaders[picture] for picture in pictures]),
+        texts=find_duplicates(rows, [text or None for text in texts]),
+        memes=find_duplicates(rows, list(zip(pictures, texts, strict=True))),
     )
-
-
-def group_near(hashes: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Map every hash to one that stands for its group: all that are at most MAX_DISTANCE bits apart, chains included.
-
-    Args:
-        hashes: Bit strings of HASH_SIZE * HASH_SIZE bits.
-    """
-    distinct = list(dict.fromkeys(hashes))
-    leaders = {one: one for one in distinct}
-    bits_NK = np.unpackbits(np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, HASH_SIZE**2 // 8), axis=1)
-    signs_NK = bits_NK.astype(np.float32) * 2 - 1  # the dot product of signs is the bits less twice the distance
-    for start in range(0, len(distinct), _HASHES_AT_ONCE):
-        dots_MN = signs_NK[start : start + _HASHES_AT_ONCE] @ signs_NK.T
-        for one, other in np.argwhere(dots_MN >= signs_NK.shape[1] - 2 * MAX_DISTANCE):
-            first, second = (_find_leader(leaders, distinct[index]) for index in (start + one, other))
-            leaders[second] = first
-    return {one: _find_leader(leaders, one) for one in distinct}
-
-
-def normalize_text(text: str) -> str:
-    """Reduce a caption to what makes it the same caption: letters, marks, digits and emoji, one blank between words."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(char if _carries_meaning(char) else " " for char in folded).split())
 
 
 def format_report(report: DataReport) -> str:
@@ -190,23 +117,6 @@ def format_report(report: DataReport) -> str:
     return "\n".join(lines)
 
 
-def _find_leader(leaders: dict[bytes, bytes], one: bytes) -> bytes:
-    while leaders[one] != one:
-        one = leaders[one]
-    return one
-
-
-def _hash_picture(path: Path) -> bytes:
-    # Equal bytes decode to equal pixels, so that the perceptual hash covers them too.
-    return np.packbits(imagehash.phash(decode_image(path.read_bytes()), hash_size=HASH_SIZE).hash).tobytes()
-
-
-@functools.cache
-def _carries_meaning(char: str) -> bool:
-    category = unicodedata.category(char)
-    return category[0] in "LMN" or category == "So"
-
-
 def _summarize(split: str, memes: Sequence[Meme], count_tokens: Callable[[str], int]) -> SplitSummary:
     lengths = [count_tokens(meme.text) for meme in memes]
     return SplitSummary(
@@ -217,41 +127,6 @@ def _summarize(split: str, memes: Sequence[Meme], count_tokens: Callable[[str], 
         num_empty_texts=sum(not meme.text.strip() for meme in memes),
         num_long_texts=sum(length > MAX_TOKENS for length in lengths),
         longest_text_tokens=max(lengths, default=0),
-    )
-
-
-def _find_duplicates(rows: Sequence[tuple[str, Meme]], keys: Sequence[Hashable]) -> Duplicates:
-    """Group the rows whose keys are equal; a row whose key is None is like no other."""
-    rows_by_key: defaultdict[Hashable, list[tuple[str, Meme]]] = defaultdict(list)
-    for row, key in zip(rows, keys, strict=True):
-        if key is not None:
-            rows_by_key[key].append(row)
-    groups = tuple(_make_group(members) for members in rows_by_key.values() if len(members) > 1)
-    return Duplicates(
-        num_groups=len(groups),
-        num_within_split=sum(group.within_split for group in groups),
-        num_across_splits=sum(group.across_splits for group in groups),
-        num_conflicting=sum(group.conflicting for group in groups),
-        groups=groups,
-    )
-
-
-def _make_group(members: Sequence[tuple[str, Meme]]) -> DuplicateGroup:
-    num_splits = len({split for split, _ in members})
-    return DuplicateGroup(
-        occurrences=tuple(
-            Occurrence(
-                split=split,
-                file=CSV_NAMES[split],
-                row=meme.row,
-                image_name=meme.image_path.name,
-                label=_LABEL_NAMES[meme.label],
-            )
-            for split, meme in members
-        ),
-        within_split=num_splits < len(members),
-        across_splits=num_splits > 1,
-        conflicting=len({meme.label for _, meme in members}) > 1,
     )
 
 

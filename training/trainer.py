@@ -17,14 +17,14 @@ from memeguard.predictor import Predictor
 from training.backbones import Backbone, load_backbone
 from training.baselines import label_array, majority_baseline, tfidf_baseline
 from training.config import TrainingConfig, TrainingError
-from training.inputs import FeatureInputs, PixelInputs
+from training.inputs import FeatureInputs, PixelInputs, check_captions
 from training.loop import fit, predict_probabilities
 from training.metrics import Metrics, choose_threshold, score_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.data import Meme
+    from training.memes import Meme
 
 # A backbone from scratch has no features worth protecting: much dropout would only slow it down.
 _DROPOUT_FROM_SCRATCH = (0.0, 0.1, 0.0)
@@ -62,6 +62,7 @@ def train(
     backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
     classifier = _build_classifier(backbone, config.modalities)
     predictor = Predictor(Bundle(classifier, backbone.tokenizer), device=device)
+    check_captions(predictor, splits)
     prepare = FeatureInputs if backbone.pretrained else PixelInputs
     inputs = {name: prepare(predictor, splits[name], f"read {name}") for name in ("train", "validation")}
     labels = {name: label_array(splits[name]) for name in inputs}

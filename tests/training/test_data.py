@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from training.data import CSV_NAMES, DataError, Label, Meme, data_hash, read_split, read_splits
+from training.data import data_hash, read_split, read_splits
+from training.memes import DataError, Label, Meme
+from training.multioff import CSV_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Collection

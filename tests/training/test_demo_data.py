@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from training import demo_data
-from training.data import Label, read_splits
+from training.data import read_splits
 from training.demo_data import DIRECT, INVERTED, draw_demo_memes, write_demo_data
 from training.demo_motifs import CANVAS, MOTIFS, PLEASANT, UNPLEASANT, draw_motif
+from training.memes import Label
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,16 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from training.data import COLUMNS, CSV_NAMES, DataError
-from training.inspection import (
-    MAX_DISTANCE,
-    DataReport,
-    Duplicates,
-    format_report,
-    group_near,
-    inspect_data,
-    normalize_text,
-)
+from training.duplicates import MAX_DISTANCE, Duplicates, group_near, normalize_text
+from training.inspection import DataReport, format_report, inspect_data
+from training.memes import DataError
+from training.multioff import COLUMNS, CSV_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 180.0  # above startupTimeout of model-config.yaml, so that TorchServe's own verdict comes first
 _POLL_S = 0.1
+_EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this has everything in common with your best friend"'
 # What a worker that cannot load prints: the first comes from meme_handler.py, the second from TorchServe.
 _LOAD_FAILURES = ("memeguard cannot load", "Load model failed")
 
@@ -91,7 +92,7 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
         url = f"http://{settings.host}:{settings.ports.proxy}"
         if not _wait_until(lambda: _answers(f"{url}/readyz"), [torchserve, gunicorn], stop):
             return
-        announce(f'ready: curl -X POST -F "image=@docs/meme.png" -F "text=this reminds me of you" {url}/predict')
+        announce(f"ready: {_EXAMPLE} {url}/predict")
         _wait_until(lambda: False, [torchserve, gunicorn], stop, timeout_s=math.inf)
 
 

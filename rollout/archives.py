@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL_NAME = "meme"
-_FILE_NAME = re.compile(rf"{MODEL_NAME}-(\d+\.\d+\.\d+)\.mar")
+_FILE_NAME = re.compile(rf"{MODEL_NAME}-(\d+\.\d+\.\d+)\.mar", re.ASCII)
 _SNAPSHOT_SETTINGS = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout")
 
 
@@ -89,18 +89,14 @@ def _read_archive(path: Path, version: str) -> Archive:
     try:
         with zipfile.ZipFile(path) as file:
             manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
-            settings = yaml.safe_load(file.read("model-config.yaml"))
-    except (zipfile.BadZipFile, KeyError, ValueError, yaml.YAMLError, OSError) as error:
-        raise ModelStoreError(f"archive {path} is damaged: {error}") from error
-    if (found := manifest.get("model", {}).get("modelVersion")) != version:
+            config = yaml.safe_load(file.read("model-config.yaml"))
+        found = manifest["model"]["modelVersion"]
+        settings = {name: config.get(name) for name in _SNAPSHOT_SETTINGS}
+    except Exception as error:  # zipfile, zlib, json and yaml: each has exceptions of its own
+        raise ModelStoreError(f"archive {path} is damaged: {error!r}") from error
+    if found != version:
         raise ModelStoreError(f"archive {path} holds version {found}, not {version} as its name says")
-    return Archive(version=version, file_name=path.name, settings=_snapshot_settings(path, settings))
-
-
-def _snapshot_settings(path: Path, settings: dict[str, Any]) -> dict[str, int]:
-    for name in _SNAPSHOT_SETTINGS:
-        if not isinstance(settings.get(name), int):  # TorchServe would only warn of a wrong type
-            raise ModelStoreError(
-                f"archive {path}: {name} is {settings.get(name)!r} in model-config.yaml, not a number"
-            )
-    return {name: settings[name] for name in _SNAPSHOT_SETTINGS}
+    for name, value in settings.items():
+        if type(value) is not int:  # TorchServe would only warn of a wrong type
+            raise ModelStoreError(f"archive {path}: {name} is {value!r} in model-config.yaml, not a number")
+    return Archive(version=version, file_name=path.name, settings=settings)

@@ -49,16 +49,18 @@ class Launch:
 
     def write_config(self) -> dict[str, str]:
         """Write the effective configuration to ``run_dir`` and return it."""
-        settings = {**read_properties(self.config), **self.overrides}
-        lines = [f"{name}={value.replace(chr(92), chr(92) * 2)}\n" for name, value in settings.items()]
+        settings = read_properties(self.config)
+        escaped = {name: value.replace("\\", "\\\\") for name, value in self.overrides.items()}  # as Java reads it
+        lines = [f"{name}={value}\n" for name, value in {**settings, **escaped}.items()]
         self._effective_config.write_text("".join(lines), encoding="utf-8")
-        return settings
+        return {**settings, **self.overrides}
 
     def command(self) -> list[str]:
         """The Java command line; writes the effective configuration first."""
-        if len(socket := f"{self.temp_dir}{_LONGEST_SOCKET_NAME}") > _SOCKET_PATH_LIMIT:
+        socket = f"{self.temp_dir}{_LONGEST_SOCKET_NAME}"
+        if (num_bytes := len(os.fsencode(socket))) > _SOCKET_PATH_LIMIT:
             raise TorchServeError(
-                f"temporary directory {self.temp_dir} is too long: a worker's socket {socket} would have {len(socket)} "
+                f"temporary directory {self.temp_dir} is too long: a worker's socket {socket} would have {num_bytes} "
                 f"bytes; the limit is {_SOCKET_PATH_LIMIT}. Set TMPDIR to a shorter one"
             )
         settings = self.write_config()
@@ -102,8 +104,9 @@ def read_properties(path: Path) -> dict[str, str]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise TorchServeError(f"configuration {path} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TorchServeError(f"configuration {path} cannot be read: {reason}") from error
     settings: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -33,7 +33,7 @@ from training.demo_data import draw_demo_memes
 MODEL_NAME = "meme"  # what clients write in /predictions/meme
 TOLERANCE = 1e-4  # largest difference of a logit between the bundle here and the unpacked archive
 NUM_PROBES = 24
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _HANDLER_ROOT = Path(memeguard.__file__).parent.parent
 _LONG_CAPTION = "a caption of many words " * 40  # several chunks of 77 tokens
 

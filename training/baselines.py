@@ -5,6 +5,7 @@ Knows no pictures and no CLIP.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from training.memes import Meme
 
+_WORD = re.compile(r"\w+")
+
 
 def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:
     """Labels [N], 1 = offensive."""
@@ -35,8 +38,10 @@ def majority_baseline(train: Sequence[Meme], held_out: Sequence[Meme]) -> Metric
 
 def tfidf_baseline(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
     """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation`` as the model's."""
+    if not any(_WORD.search(meme.text) for meme in train):
+        return majority_baseline(train, held_out)
     pipeline = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+"),  # noqa: S106 - tokens of text
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD.pattern),
         LogisticRegression(max_iter=1000, class_weight="balanced"),
     )
     pipeline.fit([meme.text for meme in train], label_array(train))

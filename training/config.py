@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from memeguard.config import Modalities
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
+_MAX_LEARNING_RATE = 10.0  # far above what any of them wants; 1e38 would overflow their arithmetic
 
 
 class TrainingError(Exception):
@@ -49,5 +49,7 @@ class TrainingConfig:
         for name, minimum in (("batch_size", 1), ("num_epochs", 1), ("patience", 1), ("seed", 0)):
             if (value := getattr(self, name)) < minimum:
                 raise TrainingError(f"{name} is {value}; it must be at least {minimum}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise TrainingError(f"learning_rate is {self.learning_rate}; it must be a positive number")
+        if not 0 < self.learning_rate <= _MAX_LEARNING_RATE:  # also refuses nan
+            raise TrainingError(
+                f"learning_rate is {self.learning_rate}; it must be a positive number of at most {_MAX_LEARNING_RATE:g}"
+            )

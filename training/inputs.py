@@ -6,12 +6,14 @@ Does not know losses or epochs.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from memeguard.errors import MemeError
+from training.feature_cache import feature_key
 from training.memes import DataError
 from training.multioff import CSV_NAMES
 
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
 
     from memeguard.classifier import MemeClassifier
     from memeguard.predictor import Predictor, PreparedMeme
+    from training.feature_cache import FeatureCache
     from training.memes import Meme
 
 _DECODING_THREADS = 4
-_ENCODING_BATCH = 32
+_BATCH = 32
 
 
 class Inputs(Protocol):
@@ -56,20 +59,14 @@ class PixelInputs:
 
 
 class FeatureInputs:
-    """Both towers' features, computed once, for training the head on a frozen backbone."""
+    """Both towers' features, for training the head on a frozen backbone; computed once, or found in ``cache``."""
 
-    def __init__(self, predictor: Predictor, memes: Sequence[Meme], name: str) -> None:
-        parts: list[_Features] = []
-        batch: list[PreparedMeme] = []
-        for meme in prepare_memes(predictor, memes, name):
-            batch.append(meme)
-            if len(batch) == _ENCODING_BATCH:
-                parts.append(_encode(predictor, batch))
-                batch = []
-        if batch:
-            parts.append(_encode(predictor, batch))
-        self._image_ND = torch.cat([part.image_ND for part in parts])
-        self._text_ND = torch.cat([part.text_ND for part in parts])
+    def __init__(
+        self, predictor: Predictor, memes: Sequence[Meme], name: str, cache: FeatureCache | None = None
+    ) -> None:
+        batches = _batches(memes, name)
+        features_N2D = torch.cat([_read_features(predictor, batch, cache) for batch in batches])
+        self._image_ND, self._text_ND = features_N2D.chunk(2, dim=1)
 
     def __len__(self) -> int:
         return len(self._image_ND)
@@ -80,16 +77,29 @@ class FeatureInputs:
         return logits_B
 
 
-class _Features(NamedTuple):
-    image_ND: Tensor
-    text_ND: Tensor
+def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> Tensor:
+    """Features [B, 2 D] of one batch, picture beside caption; what the cache lacks is computed and added to it."""
+    pictures = [meme.image_path.read_bytes() for meme in memes]
+    keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]
+    known = cache.read(keys) if cache else {}
+    missing = {
+        key: (picture, meme.text) for key, picture, meme in zip(keys, pictures, memes, strict=True) if key not in known
+    }
+    if missing:
+        with ThreadPoolExecutor(_DECODING_THREADS) as pool:
+            prepared = list(pool.map(lambda parts: predictor.prepare(*parts), missing.values()))
+        computed = dict(zip(missing, _encode(predictor, prepared).numpy(force=True), strict=True))
+        if cache:
+            cache.write(computed)
+        known |= computed
+    return torch.from_numpy(np.stack([known[key] for key in keys])).to(predictor.device)
 
 
 @torch.no_grad()
-def _encode(predictor: Predictor, memes: list[PreparedMeme]) -> _Features:
+def _encode(predictor: Predictor, memes: Sequence[PreparedMeme]) -> Tensor:
     pixels_BCHW, captions = predictor.collate(memes)
     classifier = predictor.classifier
-    return _Features(classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions))
+    return torch.cat([classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions)], dim=1)
 
 
 def check_captions(predictor: Predictor, splits: Mapping[str, Sequence[Meme]]) -> None:
@@ -112,5 +122,13 @@ def prepare_memes(predictor: Predictor, memes: Sequence[Meme], name: str) -> Ite
         return predictor.prepare(meme.image_path.read_bytes(), meme.text)
 
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        for start in tqdm(range(0, len(memes), 256), desc=name, unit_scale=256, unit="meme", disable=None):
-            yield from pool.map(prepare, memes[start : start + 256])
+        for batch in _batches(memes, name):
+            yield from pool.map(prepare, batch)
+
+
+def _batches(memes: Sequence[Meme], name: str) -> Iterator[Sequence[Meme]]:
+    with tqdm(total=len(memes), desc=name, unit="meme", disable=None) as progress:
+        for start in range(0, len(memes), _BATCH):
+            batch = memes[start : start + _BATCH]
+            yield batch
+            progress.update(len(batch))

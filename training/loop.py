@@ -59,7 +59,7 @@ def fit(
         Mean loss and validation AUROC of each epoch.
 
     Raises:
-        TrainingError: The loss is no longer finite.
+        TrainingError: The loss or an answer is no longer finite.
     """
     epoch = _Epoch(classifier, inputs["train"], labels["train"], config, train_backbone=train_backbone)
     history: list[dict[str, float]] = []
@@ -68,6 +68,8 @@ def fit(
         for number in progress:
             loss = epoch.run(number)
             probabilities = predict_probabilities(classifier, inputs["validation"])
+            if not np.isfinite(probabilities).all():
+                raise _explosion("the model's answers are not numbers", number, config)
             auroc = score_predictions(labels["validation"], probabilities, threshold=0.5).auroc
             history.append({"loss": loss, "validation_auroc": auroc})
             progress.set_postfix(loss=f"{loss:.3f}", auroc=f"{auroc:.3f}")
@@ -130,10 +132,7 @@ class _Epoch:
                 self._inputs.logits(self._classifier, rows), self._targets[rows], pos_weight=self._positive_weight
             )
             if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} in epoch {number}; "
-                    f"choose a learning rate below {self._config.learning_rate}"
-                )
+                raise _explosion(f"the loss is {loss.item()}", number, self._config)
             self._step(loss)
             losses.append(loss.item())
         return float(np.mean(losses))
@@ -144,6 +143,10 @@ class _Epoch:
         torch.nn.utils.clip_grad_norm_(self._trainable, _MAX_GRADIENT_NORM)
         self._optimizer.step()
         self._schedule.step()
+
+
+def _explosion(what: str, number: int, config: TrainingConfig) -> TrainingError:
+    return TrainingError(f"{what} in epoch {number}; choose a learning rate below {config.learning_rate}")
 
 
 def _learning_rate_factor(step: int, num_steps: int) -> float:

@@ -6,6 +6,7 @@ Does not know how memes are read, nor how the bundle is archived or served.
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,12 +18,14 @@ from memeguard.predictor import Predictor
 from training.backbones import Backbone, load_backbone
 from training.baselines import label_array, majority_baseline, tfidf_baseline
 from training.config import TrainingConfig, TrainingError
-from training.inputs import FeatureInputs, PixelInputs, check_captions
+from training.feature_cache import FeatureCache
+from training.inputs import FeatureInputs, Inputs, PixelInputs, check_captions
 from training.loop import fit, predict_probabilities
 from training.metrics import Metrics, choose_threshold, score_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from training.memes import Meme
 
@@ -38,7 +41,12 @@ class TrainingResult(NamedTuple):
 
 
 def train(
-    splits: dict[str, list[Meme]], backbone_name: str, config: TrainingConfig, *, data_hash: str = ""
+    splits: dict[str, list[Meme]],
+    backbone_name: str,
+    config: TrainingConfig,
+    *,
+    data_hash: str = "",
+    cache_dir: Path | None = None,
 ) -> TrainingResult:
     """Fine-tune the CLIP called ``backbone_name`` on ``splits``.
 
@@ -49,6 +57,7 @@ def train(
         backbone_name: See ``load_backbone``.
         config: How to train.
         data_hash: Which data this is, for the report.
+        cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
 
     Raises:
         TrainingError: A split is empty or holds one label only, or the loss is not finite.
@@ -63,8 +72,7 @@ def train(
     classifier = _build_classifier(backbone, config.modalities)
     predictor = Predictor(Bundle(classifier, backbone.tokenizer), device=device)
     check_captions(predictor, splits)
-    prepare = FeatureInputs if backbone.pretrained else PixelInputs
-    inputs = {name: prepare(predictor, splits[name], f"read {name}") for name in ("train", "validation")}
+    inputs = _read_inputs(predictor, splits, cache_dir, frozen=backbone.pretrained)
     labels = {name: label_array(splits[name]) for name in inputs}
     history = fit(classifier, inputs, labels, config, train_backbone=not backbone.pretrained)
 
@@ -103,6 +111,18 @@ def resolve_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"device {name!r} is not available here: {error}") from error
     return name
+
+
+def _read_inputs(
+    predictor: Predictor, splits: dict[str, list[Meme]], cache_dir: Path | None, *, frozen: bool
+) -> dict[str, Inputs]:
+    names = ("train", "validation")
+    if not frozen:
+        return {name: PixelInputs(predictor, splits[name], f"read {name}") for name in names}
+    if cache_dir is None:
+        return {name: FeatureInputs(predictor, splits[name], f"read {name}") for name in names}
+    with closing(FeatureCache.for_backbone(cache_dir, predictor)) as cache:
+        return {name: FeatureInputs(predictor, splits[name], f"read {name}", cache) for name in names}
 
 
 def _check_splits(splits: dict[str, list[Meme]]) -> None:

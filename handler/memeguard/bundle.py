@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +64,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | Non
             _write_json(staging / REPORT, report)
         if directory.exists():
             directory.rmdir()
-        shutil.move(staging, directory)
+        staging.rename(directory)
 
 
 def load_bundle(directory: Path) -> Bundle:

@@ -48,6 +48,11 @@ class CaptionTokenizer:
         chunks = [ids[start : start + room] for start in range(0, len(ids), room)] or [[]]
         return [[self._config.start_id, *chunk, self._config.end_id] for chunk in chunks]
 
+    def serialized(self) -> str:
+        """The tokenizer as JSON, for telling one from another."""
+        text: str = self._tokenizer.to_str()
+        return text
+
     def _ids(self, text: str) -> list[int]:
         # Control characters, NUL among them, are no words: they part words, as blanks do.
         ids: list[int] = self._tokenizer.encode(_CONTROL.sub(" ", text), add_special_tokens=False).ids

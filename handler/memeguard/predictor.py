@@ -51,7 +51,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> None:
         self.classifier = bundle.classifier.to(device).eval()
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._max_pixels = max_pixels
         self.config = bundle.classifier.config
         self.captions = CaptionTokenizer(bundle.tokenizer, self.config.text)
@@ -82,7 +82,7 @@ class Predictor:
         image = self.config.image
         pixels = normalize_pixels(np.stack([meme.pixels_CHW for meme in memes]), image.mean, image.std)
         captions = collate_captions([meme.chunks for meme in memes])
-        return torch.from_numpy(pixels).to(self._device), captions.to(self._device)
+        return torch.from_numpy(pixels).to(self.device), captions.to(self.device)
 
     def predict(self, memes: Sequence[PreparedMeme]) -> list[Verdict]:
         """The verdict on each meme of one batch."""

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,19 +16,19 @@ import yaml
 from PIL import Image
 
 import meme_handler
+import memeguard
 from meme_handler import LOAD_FAILURE, MemeHandler
 from memeguard import errors
 from memeguard.predictor import Predictor, PreparedMeme, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from ts.context import Context  # noqa: TID251 - the real one, not a stand-in
 
 # ts/version.py leaves its file open when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-SOURCE = inspect.getsourcefile(meme_handler) or ""
+SOURCE_ROOT = Path(memeguard.__file__).parent.parent  # where the archiver takes the handler from
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (40, 30), image_format: str = "PNG") -> bytes:
@@ -49,8 +50,8 @@ def model_dir(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """An unpacked archive."""
     folder = tmp_path_factory.mktemp("unpacked")
     shutil.copytree(bundle_folder, folder / "bundle")
-    shutil.copy(inspect.getsourcefile(meme_handler) or "", folder)
-    shutil.copy(SOURCE.replace("meme_handler.py", "model-config.yaml"), folder)
+    for name in ("meme_handler.py", "model-config.yaml"):
+        shutil.copy(SOURCE_ROOT / name, folder)
     return folder
 
 
@@ -96,6 +97,11 @@ def handler(context: Context) -> MemeHandler:
     handler = MemeHandler()
     handler.initialize(context)
     return handler
+
+
+def test_the_handler_under_test_is_the_one_that_is_archived() -> None:
+    """An installed copy beside the sources would hide what is edited there."""
+    assert Path(meme_handler.__file__) == SOURCE_ROOT / "meme_handler.py"
 
 
 def test_torchserve_finds_one_class_and_no_function_called_handle() -> None:
@@ -285,6 +291,12 @@ def test_a_damaged_archive_says_so_and_does_not_load(
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert record.getMessage().startswith("memeguard cannot load version 1.2.3: ")
     assert "model.safetensors is damaged" in record.getMessage()
+
+
+def test_loading_silences_the_lines_that_torchserve_logs_per_request(model_dir: Path) -> None:
+    logging.getLogger().setLevel(logging.INFO)  # as ts/model_service_worker.py does
+    MemeHandler().initialize(make_context(model_dir))
+    assert logging.getLogger().level == logging.WARNING
 
 
 def test_no_line_is_logged_per_request(

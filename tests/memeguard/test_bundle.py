@@ -55,13 +55,13 @@ def test_a_bundle_read_back_gives_the_same_logits(
     small_bundle: Bundle, bundle_folder: Path, memes: list[PreparedMeme]
 ) -> None:
     loaded = load_bundle(bundle_folder)
+    assert not loaded.classifier.training
     assert Predictor(loaded).logits(memes) == Predictor(small_bundle).logits(memes)
     written = json.dumps(
         small_bundle.classifier.config.to_dict()
     )  # JSON's keys are strings, a new CLIPConfig's are not
     assert json.loads(json.dumps(loaded.classifier.config.to_dict())) == json.loads(written)
     assert loaded.tokenizer.to_str() == small_bundle.tokenizer.to_str()
-    assert not loaded.classifier.training
 
 
 def test_saving_twice_writes_the_same_bytes(small_bundle: Bundle, bundle_folder: Path, tmp_path: Path) -> None:
@@ -173,7 +173,6 @@ def test_a_missing_member_of_the_model_is_named(copy: Path, member: str) -> None
         {"image": []},
         {"image": {"size": 32, "crop": True}},
         {"text": {"context_length": 77}},
-        {"head": {"modalities": "sound"}},
         {"head": None},
         {"clip": 5},
         {"clip": {"vision_config": {"hidden_size": "wide"}}},
@@ -187,6 +186,12 @@ def test_a_missing_member_of_the_model_is_named(copy: Path, member: str) -> None
 def test_a_model_that_cannot_be_is_refused(copy: Path, change: dict[str, object]) -> None:
     edit_config(copy, lambda content: content["model"].update(change))
     with pytest.raises(BundleError, match=r"config\.json"):
+        load_bundle(copy)
+
+
+def test_unknown_modalities_are_named(copy: Path) -> None:
+    edit_config(copy, lambda content: content["model"]["head"].update(modalities="sound"))
+    with pytest.raises(BundleError, match=r"modalities 'sound' is none of .*'both', 'image', 'text'"):
         load_bundle(copy)
 
 

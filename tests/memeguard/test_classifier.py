@@ -126,6 +126,18 @@ def test_a_head_sees_its_modalities_and_no_other(modalities: str, sees: tuple[bo
     assert tuple(map(bool, changed)) == sees
 
 
+@torch.no_grad()
+def test_a_head_that_sees_both_sees_their_product() -> None:
+    head = FusionHead(8, HeadConfig(projection_dim=4, hidden_dim=8)).eval()
+    seen: list[Tensor] = []
+    head.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head(*torch.randn(2, 3, 8))
+    product_BP, image_BP, text_BP = seen[0].chunk(3, dim=-1)
+    torch.testing.assert_close(product_BP, image_BP * text_BP)
+    for projected_BP in (image_BP, text_BP):  # entries of about 1, or else the product would vanish
+        torch.testing.assert_close(projected_BP.square().mean(-1), torch.ones(3))
+
+
 def train_xor(model: Callable[[Tensor, Tensor], Tensor], parameters: list[nn.Parameter]) -> float:
     """Accuracy after learning to tell whether picture and words, each +1 or -1 along one direction, disagree."""
     generator = torch.Generator().manual_seed(0)

@@ -46,14 +46,8 @@ def mean_colour(image: Image.Image) -> list[float]:
     return [float(value) for value in np.asarray(image, dtype=np.float64).mean((0, 1))]
 
 
-def png_of(width: int, height: int, *, bit_depth: int, colour_type: int, rows: bytes) -> bytes:
-    """A PNG written by hand, for pictures that Pillow would not make or that would take long to make."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def quadrants() -> Image.Image:
@@ -113,13 +107,22 @@ def test_damage_names_format_and_size() -> None:
         decode_image(data)
 
 
+def test_a_png_whose_second_half_is_in_no_chunk_is_damaged() -> None:
+    """Pillow calls this a SyntaxError, and only once it decodes."""
+    data = encode(noise())
+    start, end = data.index(b"IDAT") + 4, data.index(b"IEND") - 8
+    halves = data[start : start + 500], data[start + 500 : end]
+    picture = data[: start - 8] + png_chunk(b"IDAT", halves[0])
+    decode_image(picture + png_chunk(b"IDAT", halves[1]) + data[end + 4 :])
+    with pytest.raises(DamagedImageError, match=r"image \(PNG, \d+ bytes\) cannot be decoded: broken PNG"):
+        decode_image(picture + png_chunk(b"\xff\xff\xff\xff", halves[1]) + data[end + 4 :])
+
+
 def test_a_text_chunk_that_inflates_without_end_is_damage() -> None:
     """A zTXt bomb fails while the header is read, before Pillow could know the format for certain."""
-    picture = encode(noise())
-    content = b"Comment\0\0" + zlib.compress(b"a" * 80_000_000)
-    chunk = struct.pack(">I", len(content)) + b"zTXt" + content + struct.pack(">I", zlib.crc32(b"zTXt" + content))
+    picture, bomb = encode(noise()), png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 80_000_000))
     with pytest.raises(DamagedImageError, match="damaged header"):
-        decode_image(picture[:33] + chunk + picture[33:])
+        decode_image(picture[:33] + bomb + picture[33:])
 
 
 def test_cmyk_becomes_rgb() -> None:
@@ -222,7 +225,9 @@ def test_extreme_shapes_are_squashed_to_the_same_square(size: tuple[int, int]) -
 
 def test_a_bomb_is_refused_without_being_decoded() -> None:
     """1.6 thousand million pixels, whose few rows are 2 kB; decoding would take gigabytes or fail as damage."""
-    bomb = png_of(40_000, 40_000, bit_depth=1, colour_type=0, rows=b"\0" * (5001 * 300))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0))
+    rows = png_chunk(b"IDAT", zlib.compress(b"\0" * (5001 * 300)))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + rows + png_chunk(b"IEND", b"")
     assert len(bomb) < 3000
     tracemalloc.start()
     try:

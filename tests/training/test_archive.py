@@ -1,0 +1,259 @@
+"""A bundle becomes an archive that is proven to answer as the bundle does; anything less leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import torch
+import yaml
+
+import memeguard
+from memeguard.bundle import load_bundle, save_bundle
+from memeguard.errors import BundleError
+from training.demo_data import write_demo_data
+from training.memes import DataError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
+    from training import archive
+    from training.archive import ArchiveError, Card, build_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Built(NamedTuple):
+    """A store with one archive, and what had been in the temporary directory."""
+
+    store: Path
+    card: Card
+    bystander: Path
+
+
+@pytest.fixture(scope="module")
+def built(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Version 1.2.0, made from and into relative paths, while another's folder lies where the archiver works."""
+    root = tmp_path_factory.mktemp("archive")
+    shutil.copytree(bundle_folder, root / "bundle")
+    bystander = root / "tmp" / "meme" / "mine.txt"
+    bystander.parent.mkdir(parents=True)
+    bystander.write_text("mine", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr(tempfile, "tempdir", str(root / "tmp"))
+        card = build_archive(Path("bundle"), "1.2.0", Path("some") / "store")
+        assert tempfile.gettempdir() == str(root / "tmp")
+    return Built(root / "some" / "store", card, bystander)
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_archive_and_its_card_are_all_there_is(built: Built) -> None:
+    assert sorted(path.name for path in built.store.iterdir()) == ["meme-1.2.0.json", "meme-1.2.0.mar"]
+    assert {path.stat().st_mode & 0o444 for path in built.store.iterdir()} == {0o444}
+
+
+def test_an_archive_holds_code_bundle_and_configuration(built: Built, bundle_folder: Path) -> None:
+    root = Path(memeguard.__file__).parent.parent
+    with zipfile.ZipFile(built.store / "meme-1.2.0.mar") as file:
+        held = {name: file.read(name) for name in file.namelist() if not name.endswith("/")}
+        assert {info.compress_type for info in file.infolist()} == {zipfile.ZIP_STORED}
+    manifest = json.loads(held.pop("MAR-INF/MANIFEST.json"))
+    assert manifest["model"]["modelVersion"] == "1.2.0"
+    assert manifest["model"]["modelName"] == "meme"
+    assert manifest["model"]["handler"] == "meme_handler.py"
+    assert manifest["model"]["configFile"] == "model-config.yaml"
+    expected = {name: (root / name).read_bytes() for name in ("meme_handler.py", "model-config.yaml")}
+    expected |= {f"memeguard/{path.name}": path.read_bytes() for path in (root / "memeguard").glob("*.py")}
+    expected |= {f"bundle/{name}": content for name, content in tree_of(bundle_folder).items()}
+    assert held == expected
+
+
+def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> None:
+    with zipfile.ZipFile(built.store / "meme-1.2.0.mar") as file:
+        config = yaml.safe_load(file.read("model-config.yaml"))
+    assert config["minWorkers"] == config["maxWorkers"] == 1
+    assert config["memeguard"] == {"max_pixels": 50_000_000}
+
+
+def test_the_card_says_what_is_known(built: Built) -> None:
+    card = json.loads((built.store / "meme-1.2.0.json").read_text("utf-8"))
+    assert card == dataclasses.asdict(built.card)
+    assert card["sha256"] == hashlib.sha256((built.store / "meme-1.2.0.mar").read_bytes()).hexdigest()
+    assert (card["version"], card["archive"]) == ("1.2.0", "meme-1.2.0.mar")
+    assert (card["backbone"], card["threshold"]) == ("small", 0.375)
+    assert card["memeguard_version"] == memeguard.__version__
+    assert card["report"] == {"validation": {"model": {"auroc": 0.75}}}
+    assert 0.0 <= card["max_logit_difference"] <= 1e-4
+
+
+def test_the_archiver_leaves_other_peoples_folders_alone(built: Built) -> None:
+    assert built.bystander.read_text("utf-8") == "mine"
+    assert tree_of(built.bystander.parents[1]) == {"meme/mine.txt": b"mine"}
+
+
+def test_a_version_is_never_overwritten(built: Built, bundle_folder: Path) -> None:
+    before = tree_of(built.store)
+    with pytest.raises(ArchiveError, match=r"meme-1\.2\.0\.mar exists already; a version is never overwritten"):
+        build_archive(bundle_folder, "1.2.0", built.store)
+    assert tree_of(built.store) == before
+
+
+def test_given_memes_prove_an_archive_whatever_the_environment_says(
+    bundle_folder: Path, demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYTHONPATH names modules that cannot be imported."""
+    for name in ("memeguard.py", "json.py"):
+        (tmp_path / name).write_text("raise RuntimeError", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    probes: list[int] = []
+    verify = archive._verify
+    monkeypatch.setattr(archive, "_verify", lambda *given: (probes.append(len(given[2])), verify(*given))[1])
+    card = build_archive(bundle_folder, "10.0.1", tmp_path / "store", data=demo_folder)
+    assert probes == [16]
+    assert card.max_logit_difference <= 1e-4
+
+
+def test_an_archive_that_answers_otherwise_is_refused(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole bundle, but with one bias that is not the original's, is packed in its stead."""
+    other = load_bundle(bundle_folder)
+    with torch.no_grad():
+        other.classifier.head.classifier[-1].bias += 0.01
+    save_bundle(other, tmp_path / "other")
+    copytree = shutil.copytree
+
+    def swap(source: Path, *arguments: Any, **options: Any) -> Any:
+        return copytree(tmp_path / "other" if source == bundle_folder else source, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "copytree", swap)
+    with pytest.raises(ArchiveError, match=r"differ from the bundle's by 0\.01\d* on 24 memes; the limit is 0\.0001"):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_an_archive_that_does_not_run_on_its_own_is_refused(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code is made to import a package that an editable install has, but no server."""
+    copytree = shutil.copytree
+
+    def spoil(source: Path, target: Path, **options: Any) -> Any:
+        copytree(source, target, **options)
+        if target.name == "memeguard":
+            (target / "errors.py").write_text("import rollout\n", "utf-8")
+            monkeypatch.undo()
+
+    monkeypatch.setattr(shutil, "copytree", spoil)
+    with pytest.raises(ArchiveError, match="does not run on its own: ModuleNotFoundError: No module named 'rollout'"):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_logits_that_are_no_numbers_are_refused(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_logits_in_bare_process", lambda _, num_probes: [float("nan")] * num_probes)
+    with pytest.raises(ArchiveError, match="differ from the bundle's by nan"):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize("crash", [RuntimeError, KeyboardInterrupt])
+def test_a_crash_half_way_leaves_nothing(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: type[BaseException]
+) -> None:
+    def fail(_: object) -> None:
+        raise crash
+
+    before = tempfile.gettempdir()
+    monkeypatch.setattr(archive, "generate_model_archive", fail)
+    with pytest.raises(crash):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+    assert tempfile.gettempdir() == before
+
+
+def test_whoever_takes_the_version_meanwhile_keeps_it(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(*_: object) -> float:
+        (tmp_path / "store" / "meme-1.0.0.mar").write_text("theirs", "utf-8")
+        return 0.0
+
+    monkeypatch.setattr(archive, "_verify", take)
+    with pytest.raises(ArchiveError, match="was made by someone else meanwhile"):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert tree_of(tmp_path / "store") == {"meme-1.0.0.mar": b"theirs"}
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "",
+        "1",
+        "1.0",
+        "1.0.0.0",
+        "v1.0.0",
+        "01.0.0",
+        "1.0.0-rc1",
+        "1.0.0\n",
+        " 1.0.0",
+        "../1.0.0",
+        "-1.0.0",
+        "1.1\u0663.0",
+    ],
+)
+def test_a_malformed_version_is_refused(bundle_folder: Path, tmp_path: Path, version: str) -> None:
+    with pytest.raises(ArchiveError, match=r"is not of the form major\.minor\.patch, such as 1\.0\.0"):
+        build_archive(bundle_folder, version, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        build_archive(tmp_path, "1.0.0", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Data whose validation split is too small to prove anything."""
+    write_demo_data(tmp_path / "few", num_train=4, num_validation=12, num_test=4)
+    return tmp_path / "few"
+
+
+def missing(folder: Path) -> Path:
+    return folder / "missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (Path.resolve, ArchiveError, "few has 12 validation memes; at least 16 are needed"),
+        (missing, DataError, "no such"),
+    ],
+)
+def test_data_that_prove_nothing_are_refused(
+    few: Path,
+    bundle_folder: Path,
+    tmp_path: Path,
+    change: Callable[[Path], Path],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=change(few))
+    assert not list((tmp_path / "store").iterdir())

@@ -1,0 +1,228 @@
+"""Training as a whole: reproducible, the right way round, and clear about what it cannot work with."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from memeguard.bundle import load_bundle, read_report, save_bundle
+from memeguard.predictor import Predictor
+from training.backbones import load_backbone
+from training.config import TrainingConfig, TrainingError
+from training.data import read_splits
+from training.memes import DataError, Label, Meme
+from training.trainer import TrainingResult, evaluate_memes, resolve_device, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Splits = dict[str, list[Meme]]
+QUICK = TrainingConfig(num_epochs=2, batch_size=16, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny(demo_splits: Splits) -> TrainingResult:
+    return train(demo_splits, "tiny", QUICK, data_hash="abc")
+
+
+@pytest.fixture(scope="module")
+def frozen(demo_splits: Splits, clip_folder: Path) -> TrainingResult:
+    return train(demo_splits, str(clip_folder), QUICK)
+
+
+def weights_of(result: TrainingResult, folder: Path) -> bytes:
+    save_bundle(result.bundle, folder)
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bytes(demo_splits: Splits, tiny: TrainingResult, tmp_path: Path) -> None:
+    expected = weights_of(tiny, tmp_path / "first")
+    again = train(demo_splits, "tiny", QUICK)
+    assert weights_of(again, tmp_path / "again") == expected
+    assert again.report["threshold"] == tiny.report["threshold"]
+
+
+def test_another_seed_gives_other_weights(
+    demo_splits: Splits, clip_folder: Path, frozen: TrainingResult, tmp_path: Path
+) -> None:
+    other = train(demo_splits, str(clip_folder), TrainingConfig(num_epochs=2, batch_size=16, device="cpu", seed=1))
+    assert weights_of(other, tmp_path / "other") != weights_of(frozen, tmp_path / "frozen")
+
+
+def test_a_pretrained_backbone_is_kept_as_it_is(frozen: TrainingResult, clip_folder: Path) -> None:
+    trained = frozen.bundle.classifier.clip.state_dict()
+    for name, tensor in load_file(clip_folder / "model.safetensors").items():
+        assert torch.equal(trained[name], tensor), name
+    assert not frozen.bundle.classifier.clip.visual_projection.weight.requires_grad
+
+
+def test_a_backbone_from_scratch_learns_in_both_towers(tiny: TrainingResult, demo_splits: Splits) -> None:
+    torch.manual_seed(QUICK.seed)
+    initial = load_backbone("tiny", [meme.text for meme in demo_splits["train"]]).clip.state_dict()
+    trained = tiny.bundle.classifier.clip.state_dict()
+    for tower in ("text_model", "vision_model", "visual_projection", "text_projection"):
+        assert any(not torch.equal(trained[name], initial[name]) for name in initial if name.startswith(tower)), tower
+
+
+def test_a_pretrained_backbones_inputs_travel_in_the_bundle(frozen: TrainingResult, clip_folder: Path) -> None:
+    config = frozen.bundle.classifier.config
+    backbone = load_backbone(str(clip_folder), [])
+    assert (config.backbone, config.image, config.text) == (str(clip_folder), backbone.image, backbone.text)
+    assert frozen.bundle.tokenizer.to_str() == backbone.tokenizer.to_str()
+
+
+def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> None:
+    save_bundle(tiny.bundle, tmp_path / "bundle", report=tiny.report)
+    report = read_report(tmp_path / "bundle")
+    assert report == json.loads(json.dumps(tiny.report, allow_nan=False))
+    assert report["backbone"] == "tiny"
+    assert report["training"]["learning_rate"] == 1e-3
+    assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16, "test": 12}}
+    assert len(report["epochs"]) == 2
+    assert set(report["validation"]) == {"model", "tfidf", "majority"}
+    assert report["validation"]["majority"]["auroc"] == 0.5
+    assert load_bundle(tmp_path / "bundle").classifier.config.labels.threshold == report["threshold"]
+
+
+@pytest.mark.parametrize("name", ["tiny", "frozen"])
+def test_the_bundle_scores_what_the_report_says(name: str, request: pytest.FixtureRequest, demo_splits: Splits) -> None:
+    """The report's figures come from training's own inputs, these from decoding every picture anew."""
+    result = request.getfixturevalue(name)
+    metrics = evaluate_memes(result.bundle, demo_splits["validation"], device="cpu")
+    assert vars(metrics) == pytest.approx(result.report["validation"]["model"])
+
+
+def encode(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def plain_data(tmp_path: Path) -> Path:
+    """MultiOFF's layout by hand: red is offensive, green is not, and so say its captions."""
+    (tmp_path / "data" / "Labelled Images").mkdir(parents=True)
+    (tmp_path / "data" / "Split Dataset").mkdir()
+    for colour in ("red", "lime"):
+        (tmp_path / "data" / "Labelled Images" / f"{colour}.png").write_bytes(encode(colour))
+    rows = [("red.png", "you are rubbish", "offensive"), ("lime.png", "have a nice day", "Non-offensiv")]
+    for name in ("Training", "Validation"):
+        with (tmp_path / "data" / "Split Dataset" / f"{name}_meme_dataset.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("image_name", "sentence", "label"), *rows * 8])
+    return tmp_path / "data"
+
+
+def test_a_label_keeps_its_meaning_from_the_csv_to_the_verdict(
+    plain_data: Path, clip_folder: Path, tmp_path: Path
+) -> None:
+    config = TrainingConfig(num_epochs=20, learning_rate=1e-2, batch_size=8, device="cpu")
+    result = train(read_splits(plain_data), str(clip_folder), config)
+    save_bundle(result.bundle, tmp_path / "bundle")
+    predictor = Predictor.from_folder(tmp_path / "bundle")
+    memes = [predictor.prepare(encode("red"), "you are rubbish"), predictor.prepare(encode("lime"), "have a nice day")]
+    offensive, harmless = predictor.predict(memes)
+    assert (offensive.prediction, harmless.prediction) == ("Offensive", "Non-offensive")
+    assert offensive.probability < 0.2
+    assert harmless.probability > 0.8
+    assert offensive.logit > 0 > harmless.logit
+
+
+def without(label: Label | None) -> Callable[[list[Meme]], list[Meme]]:
+    return lambda memes: [meme for meme in memes if label is not None and meme.label is not label]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(None), "has no rows"),
+        (without(Label.OFFENSIVE), "holds non_offensive memes only; both labels are needed"),
+        (without(Label.NON_OFFENSIVE), "holds offensive memes only; both labels are needed"),
+    ],
+)
+def test_a_split_without_both_labels_is_refused(
+    demo_splits: Splits, split: str, change: Callable[[list[Meme]], list[Meme]], message: str
+) -> None:
+    splits = {**demo_splits, split: change(demo_splits[split])}
+    with pytest.raises(TrainingError, match=f"split {split} {message}"):
+        train(splits, "tiny", QUICK)
+
+
+def test_a_missing_split_is_refused(demo_splits: Splits) -> None:
+    with pytest.raises(TrainingError, match="split validation has no rows"):
+        train({"train": demo_splits["train"]}, "tiny", QUICK)
+
+
+def test_a_caption_that_is_too_long_is_named_before_training(demo_splits: Splits) -> None:
+    splits = copy.copy(demo_splits)
+    first = splits["validation"][0]
+    long = Meme(image_path=first.image_path, text="zq " * 3000, label=first.label, row=first.row)
+    splits["validation"] = [long, *splits["validation"][1:]]
+    with pytest.raises(DataError, match=r"Validation_meme_dataset\.csv, row 2: text has .* the limit is"):
+        train(splits, "tiny", QUICK)
+
+
+def test_memes_without_words_can_be_learnt(demo_splits: Splits, clip_folder: Path) -> None:
+    wordless = {
+        split: [Meme(image_path=meme.image_path, text="", label=meme.label, row=meme.row) for meme in memes]
+        for split, memes in demo_splits.items()
+    }
+    report = train(wordless, str(clip_folder), QUICK).report
+    assert report["validation"]["tfidf"]["auroc"] == 0.5
+
+
+@pytest.mark.parametrize("learning_rate", [10.0, 1e-30])
+def test_learning_rates_at_the_edge_end_well_or_in_words(
+    demo_splits: Splits, clip_folder: Path, learning_rate: float
+) -> None:
+    config = TrainingConfig(num_epochs=2, batch_size=8, device="cpu", learning_rate=learning_rate)
+    try:
+        result = train(demo_splits, str(clip_folder), config)
+    except TrainingError as error:
+        assert "choose a learning rate below" in str(error)  # noqa: PT017 - either will do
+    else:
+        assert math.isfinite(result.report["threshold"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"optimizer": "adagrad"}, "optimizer 'adagrad' is none of adamw, adam, sgd"),
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0; it must be a positive number of at most 10"),
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"learning_rate": 1e38}, r"learning_rate is 1e\+38"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"num_epochs": 0}, "num_epochs is 0; it must be at least 1"),
+        ({"patience": 0}, "patience is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+    ],
+    ids=str,
+)
+def test_a_setting_out_of_its_range_is_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        TrainingConfig(**setting)
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "mps", ""])
+def test_a_device_this_machine_lacks_is_refused(name: str) -> None:
+    with pytest.raises(TrainingError, match=f"device '{name}' is not available here"):
+        resolve_device(name)
+
+
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, name in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda answer=available: answer)
+        assert resolve_device("auto") == name
+    assert resolve_device("cpu") == "cpu"

@@ -82,10 +82,10 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     with _stop_signals() as stop, _locked(settings.run_dir), contextlib.ExitStack() as stack:
         _require_free_ports(settings)
-        temp_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="memeguard-"))
+        temp_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memeguard-"))).resolve()
         stack.callback((settings.run_dir / KEY_FILE).unlink, missing_ok=True)
         announce(f"starting TorchServe with {_list_versions(archives, default)} …")
-        torchserve = stack.enter_context(_start_torchserve(settings, archives, default, Path(temp_dir)))
+        torchserve = stack.enter_context(_start_torchserve(settings, archives, default, temp_dir))
         if not _wait_for_workers(torchserve, settings, stop):
             return
         gunicorn = stack.enter_context(_start_proxy(settings))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memeguard"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -103,7 +105,8 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 @click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
 @click.option("--out", type=_FOLDER, required=True, help="The bundle's folder; must not exist yet.")
 @_training_options
-def train(data: Path, out: Path, backbone: str, **options: Any) -> None:  # noqa: ANN401
+@click.option("--cache", "cache_dir", type=_FOLDER, default=_CACHE, help="Keeps a frozen backbone's features.")
+def train(data: Path, out: Path, backbone: str, cache_dir: Path, **options: Any) -> None:  # noqa: ANN401
     """Fine-tune a CLIP on labelled memes and write a bundle.
 
     Example: memeguard train --data data/mine --backbone openai/clip-vit-base-patch32 --out bundles/mine
@@ -115,7 +118,7 @@ def train(data: Path, out: Path, backbone: str, **options: Any) -> None:  # noqa
 
     _require_new(out)
     config = _training_config(options)
-    result = fit(read_splits(data), backbone, config, data_hash=data_hash(data))
+    result = fit(read_splits(data), backbone, config, data_hash=data_hash(data), cache_dir=cache_dir)
     save_bundle(result.bundle, out, report=result.report)
     click.echo(format_metrics("validation", result.report["validation"]))
     click.echo(f"wrote {out}")

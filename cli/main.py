@@ -144,6 +144,34 @@ def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@click.option("--split", type=click.Choice(["test", "validation", "train"]), required=True, help="Opening test counts.")
+@click.option("--out", type=_FOLDER, help="For page and plots.  [default: reports/BUNDLE-SPLIT]")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write figures here too.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_path: Path | None, device: str) -> None:  # noqa: ANN401
+    """Measure BUNDLE, a folder or a .mar archive, on one split, beside what it has to beat; write a page of it.
+
+    Example: memeguard evaluate bundles/mine --data data/mine --split validation
+    """
+    from training.evaluation import bundle_name, tabulate
+    from training.evaluation import evaluate as measure
+    from training.evaluation_page import write_evaluation, write_whole
+    from training.report import format_metrics
+
+    report = measure(bundle, data, split, device=device)
+    page = write_evaluation(report, data, out or Path("reports") / f"{bundle_name(bundle)}-{split}")
+    if json_path:
+        content = json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(json_path, content.encode("utf-8"))
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(format_metrics(split, tabulate(report)))
+    click.echo(f"wrote {page}")
+
+
+@main.command()
 @click.argument("bundle", type=_FOLDER)
 @click.option("--version", required=True, metavar="X.Y.Z", help="One that model_store does not hold yet.")
 @click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)

@@ -6,6 +6,7 @@ Does not know what the programs are.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -31,6 +32,8 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
+        log.unlink(missing_ok=True)
+        log.touch(mode=0o600)
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 command,
@@ -70,11 +73,13 @@ class Process:
 
 
 def is_port_free(host: str, port: int) -> bool:
-    """Whether a server could listen on ``host:port`` now."""
+    """Whether a server could listen on ``host:port`` now; raises ``OSError`` where the address is none of ours."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             return False
     return True

@@ -34,8 +34,8 @@ _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 180.0  # above startupTimeout of model-config.yaml, so that TorchServe's own verdict comes first
 _POLL_S = 0.1
 _EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this has everything in common with your best friend"'
-# What a worker that cannot load prints: the first comes from meme_handler.py, the second from TorchServe.
-_LOAD_FAILURES = ("memeguard cannot load", "Load model failed")
+# What is printed when a version cannot be loaded: the first comes from meme_handler.py, the others from TorchServe.
+_LOAD_FAILURES = ("memeguard cannot load", "Load model failed", "SnapshotManager - Error")
 
 
 class ServeError(Exception):
@@ -86,7 +86,7 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
         stack.callback((settings.run_dir / KEY_FILE).unlink, missing_ok=True)
         announce(f"starting TorchServe with {_list_versions(archives, default)} …")
         torchserve = stack.enter_context(_start_torchserve(settings, archives, default, temp_dir))
-        if not _wait_for_workers(torchserve, settings, stop):
+        if not _wait_for_workers(torchserve, settings, {archive.version for archive in archives}, stop):
             return
         gunicorn = stack.enter_context(_start_proxy(settings))
         url = f"http://{settings.host}:{settings.ports.proxy}"
@@ -162,8 +162,8 @@ def _start_proxy(settings: ServeSettings) -> Process:
     )
 
 
-def _wait_for_workers(torchserve: Process, settings: ServeSettings, stop: threading.Event) -> bool:
-    """Wait until every version has a worker with its model loaded; false if told to stop before."""
+def _wait_for_workers(torchserve: Process, settings: ServeSettings, expected: set[str], stop: threading.Event) -> bool:
+    """Wait until each of the ``expected`` versions has a worker with its model loaded; false if told to stop before."""
     client = TorchServeClient(
         inference_url=f"http://{_HOST}:{settings.ports.inference}",
         management_url=f"http://{_HOST}:{settings.ports.management}",
@@ -179,7 +179,12 @@ def _wait_for_workers(torchserve: Process, settings: ServeSettings, stop: thread
             versions = client.describe()
         except UpstreamError:
             return False
-        return all(any(worker["status"] == "READY" for worker in version["workers"]) for version in versions)
+        ready = {
+            version["modelVersion"]
+            for version in versions
+            if any(worker["status"] == "READY" for worker in version["workers"])
+        }
+        return expected <= ready
 
     with contextlib.closing(client):
         return _wait_until(all_loaded, [torchserve], stop)
@@ -232,7 +237,14 @@ def _require_free_ports(settings: ServeSettings) -> None:
         "--grpc-management-port": (_HOST, settings.ports.grpc_management),
     }
     for option, (host, port) in options.items():
-        if not is_port_free(host, port):
+        others = [other for other, address in options.items() if address[1] == port and other != option]
+        if others:
+            raise ServeError(f"port {port} is given twice, by {option} and {others[0]}")
+        try:
+            is_free = is_port_free(host, port)
+        except OSError as error:
+            raise ServeError(f"nothing can listen on {host}, port {port}: {error.strerror}") from error
+        if not is_free:
             raise ServeError(f"port {port} on {host} is taken; free it or choose another with {option}")
 
 

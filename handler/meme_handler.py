@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from memeguard.deadline import time_limit
 from memeguard.errors import MemeError
 from memeguard.predictor import Predictor
 
@@ -32,6 +33,7 @@ _STATUS = {
     "unsupported_image": (415, "Unsupported Media Type"),
     "damaged_image": (422, "Unprocessable Content"),
     "image_too_large": (422, "Unprocessable Content"),
+    "slow_image": (422, "Unprocessable Content"),
     "internal": (500, "Internal Server Error"),
 }
 LOAD_FAILURE = "memeguard cannot load"  # whoever starts TorchServe looks for these words in its log
@@ -44,11 +46,12 @@ class MemeHandler:
         """Load the bundle of the unpacked archive and answer a few made-up memes, so that no client waits for it."""
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker would log a line per request
         properties = context.system_properties
-        settings = (context.model_yaml_config or {}).get("memeguard", {})
         gpu = properties.get("gpu_id")
         device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
         self._version = context.manifest["model"]["modelVersion"]
         try:
+            settings = dict((context.model_yaml_config or {}).get("memeguard", {}))
+            self._decode_timeout_s = float(settings.pop("decode_timeout_s", 1.5))
             directory = Path(properties["model_dir"]) / "bundle"
             self._predictor = Predictor.from_folder(directory, device=device, **settings)
             self._predictor.warm_up(properties.get("batch_size") or 1)
@@ -73,7 +76,8 @@ class MemeHandler:
 
     def _prepare(self, parts: dict[str, Any]) -> PreparedMeme | Exception:
         try:
-            return self._predictor.prepare(_image_bytes(parts.get("image")), _text(parts.get("text")))
+            with time_limit(self._decode_timeout_s):
+                return self._predictor.prepare(_image_bytes(parts.get("image")), _text(parts.get("text")))
         except MemeError as error:
             return error
         except Exception as error:

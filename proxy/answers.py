@@ -16,8 +16,9 @@ from proxy.upstream import UpstreamAnswer, UpstreamError, UpstreamTimeout
 PREDICTIONS = ("Offensive", "Non-offensive")
 # With these a worker reports what is wrong with one meme, as {"code": ..., "detail": ...}.
 _MEME_STATUSES = frozenset({400, 413, 415, 422})
-# TorchServe's words for a full queue, for a model without a worker, for a worker that dies.
+# TorchServe's words for a full queue and for a model without a worker, and for a worker out of memory.
 _BUSY_STATUSES = frozenset({503, 507})
+_WORKER_DIED = "InternalServerException"  # with status 500, to all whose memes it had
 _RETRY_SOON = {"Retry-After": "1"}
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,6 @@ def _meme_problem(answer: UpstreamAnswer) -> Problem | None:
 
 
 def _server_problem(answer: UpstreamAnswer) -> Problem:
-    if answer.status in _BUSY_STATUSES:
+    if answer.status in _BUSY_STATUSES or (answer.status, answer.error_type) == (500, _WORKER_DIED):
         return Problem(503, "upstream_busy", "the model is busy or starting; try again", headers=_RETRY_SOON)
     return Problem(502, "bad_upstream_answer", f"TorchServe gave no usable answer (status {answer.status})")

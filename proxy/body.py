@@ -5,6 +5,9 @@ Does not know what the bytes mean.
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,7 @@ CHUNK_BYTES = 64 * 1024
 # many clients (requests among them) then never see the answer; but nobody may make us read forever.
 MAX_DRAINED_BYTES = 64 * 2**20
 MAX_DRAIN_S = 5.0
+MAX_BODY_S = 60.0  # for a whole body, however steadily it trickles: 16 MiB at 2 Mbit/s
 
 
 class RequestBody:
@@ -37,11 +41,12 @@ class RequestBody:
         self._max_bytes = max_bytes
         self._stall_timeout_s = stall_timeout_s
         self._failed = False
+        self._expired = False
         # gunicorn's threaded worker waits for a body without any limit: 32 stalled clients would be all it takes.
         # It sets the socket back to blocking before the connection's next request.
-        connection = request.environ.get("gunicorn.socket")
-        if connection is not None:
-            connection.settimeout(stall_timeout_s)
+        self._connection: socket.socket | None = request.environ.get("gunicorn.socket")
+        if self._connection is not None:
+            self._connection.settimeout(stall_timeout_s)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body piece by piece.
@@ -52,28 +57,48 @@ class RequestBody:
         if self._announced_bytes is not None and self._announced_bytes > self._max_bytes:
             raise self._too_large(f"{self._announced_bytes} bytes")
         num_left = self._max_bytes
-        while chunk := self._read():
-            num_left -= len(chunk)
-            if num_left < 0:  # a chunked body does not say beforehand how long it is
-                raise self._too_large(f"over {self._max_bytes} bytes")
-            yield chunk
+        with self._time_limit(MAX_BODY_S):
+            while chunk := self._read():
+                num_left -= len(chunk)
+                if num_left < 0:  # a chunked body does not say beforehand how long it is
+                    raise self._too_large(f"over {self._max_bytes} bytes")
+                yield chunk
 
     def drain(self) -> None:
         """Throw away what is left, within bounds, so that the client gets to read its answer."""
         deadline = time.monotonic() + MAX_DRAIN_S
         num_left = MAX_DRAINED_BYTES
-        try:
+        with contextlib.suppress(Problem), self._time_limit(MAX_DRAIN_S):  # the answer is already decided
             while not self._failed and num_left > 0 and time.monotonic() < deadline:
                 chunk = self._read()
                 num_left = num_left - len(chunk) if chunk else 0
-        except Problem:
-            return  # the answer is already decided
+
+    @contextlib.contextmanager
+    def _time_limit(self, seconds: float) -> Iterator[None]:
+        """Close the connection for reading after ``seconds``: one read may wait for many single bytes in a row."""
+        if self._connection is None or self._failed:
+            yield
+            return
+        timer = threading.Timer(seconds, self._expire, [self._connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expire(self, connection: socket.socket) -> None:
+        self._expired = True
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
 
     def _read(self) -> bytes:
         try:
             return self._stream.read(CHUNK_BYTES)
         except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
             self._failed = True  # where the stream stands is unknown now, so it is not read again
+            if self._expired:
+                raise Problem(408, "request_timeout", f"the body took longer than {MAX_BODY_S} s") from error
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
                 message = f"no byte of the body arrived for {self._stall_timeout_s} s"
                 raise Problem(408, "request_timeout", message) from error

@@ -25,7 +25,7 @@ from model_archiver import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
 import memeguard
-from memeguard.bundle import read_report
+from memeguard.bundle import BUNDLE_FILES, read_report
 from memeguard.predictor import Predictor
 from training.data import read_split
 from training.demo_data import draw_demo_memes
@@ -70,11 +70,7 @@ def build_archive(bundle: Path, version: str, model_store: Path, *, data: Path |
         ArchiveError: The version is malformed or taken, or the archive's logits differ from the bundle's.
         BundleError: ``bundle`` cannot be read.
     """
-    if not _VERSION.fullmatch(version):
-        raise ArchiveError(f"version {version!r} is not of the form major.minor.patch, such as 1.0.0")
-    archive = model_store / f"{MODEL_NAME}-{version}.mar"
-    if archive.exists():
-        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose the next one")
+    archive = require_new_version(version, model_store)
     predictor = Predictor.from_folder(bundle)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
@@ -95,6 +91,16 @@ def build_archive(bundle: Path, version: str, model_store: Path, *, data: Path |
     return card
 
 
+def require_new_version(version: str, model_store: Path) -> Path:
+    """The archive's path; raises ``ArchiveError`` if ``version`` is malformed or ``model_store`` holds it already."""
+    if not _VERSION.fullmatch(version):
+        raise ArchiveError(f"version {version!r} is not of the form major.minor.patch, such as 1.0.0")
+    archive = model_store / f"{MODEL_NAME}-{version}.mar"
+    if archive.exists():
+        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose the next one")
+    return archive
+
+
 def _package(bundle: Path, version: str, scratch: Path) -> Path:
     """Lay out code and bundle in one staging folder and let the archiver zip it."""
     staging, work, output = (scratch / name for name in ("staging", "work", "output"))
@@ -102,7 +108,10 @@ def _package(bundle: Path, version: str, scratch: Path) -> Path:
         folder.mkdir()
     # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
     shutil.copytree(_HANDLER_ROOT / "memeguard", staging / "memeguard", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(bundle, staging / "bundle")
+    (staging / "bundle").mkdir()
+    for name in BUNDLE_FILES:  # and nothing else that may lie in that folder
+        if (bundle / name).is_file():
+            shutil.copyfile(bundle / name, staging / "bundle" / name)
     config = ModelArchiverConfig(
         model_name=MODEL_NAME,
         handler=str(_HANDLER_ROOT / "meme_handler.py"),

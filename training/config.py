@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from memeguard.config import Modalities
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
+_MAX_SEED = 2**63 - 1  # what torch takes
 _MAX_LEARNING_RATE = 10.0  # far above what any of them wants; 1e38 would overflow their arithmetic
 
 
@@ -49,6 +50,8 @@ class TrainingConfig:
         for name, minimum in (("batch_size", 1), ("num_epochs", 1), ("patience", 1), ("seed", 0)):
             if (value := getattr(self, name)) < minimum:
                 raise TrainingError(f"{name} is {value}; it must be at least {minimum}")
+        if self.seed > _MAX_SEED:
+            raise TrainingError(f"seed is {self.seed}; it must be at most {_MAX_SEED}")
         if not 0 < self.learning_rate <= _MAX_LEARNING_RATE:  # also refuses nan
             raise TrainingError(
                 f"learning_rate is {self.learning_rate}; it must be a positive number of at most {_MAX_LEARNING_RATE:g}"

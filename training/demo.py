@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memeguard.bundle import save_bundle
-from training.archive import Card, build_archive
+from training.archive import Card, build_archive, require_new_version
 from training.backbones import TINY
 from training.config import TrainingConfig
 from training.data import data_hash, read_splits
@@ -29,6 +29,7 @@ def build_demo(data: Path, bundle: Path, model_store: Path) -> Card:
     Raises:
         ArchiveError: The version exists already.
     """
+    require_new_version(VERSION, model_store)
     if not data.exists():
         write_demo_data(data)
     if not bundle.exists():

@@ -21,6 +21,7 @@ from memeguard.config import FORMAT_VERSION, ModelConfig
 from memeguard.errors import BundleError
 
 CONFIG, WEIGHTS, TOKENIZER, REPORT = "config.json", "model.safetensors", "tokenizer.json", "report.json"
+BUNDLE_FILES = (CONFIG, WEIGHTS, TOKENIZER, REPORT)
 _FORMAT = "memeguard-bundle"
 
 

@@ -23,6 +23,8 @@ class CaptionTokenizer:
     """A byte-pair tokenizer and the room a text tower has."""
 
     def __init__(self, tokenizer: Tokenizer, config: TextConfig) -> None:
+        # A caption that spells "<|endoftext|>" means those letters, not the end of the text.
+        tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._config = config
 

@@ -50,5 +50,11 @@ class ImageTooLargeError(MemeError):
     code = "image_too_large"
 
 
+class SlowImageError(MemeError):
+    """The picture takes longer to decode than one meme may hold up the others."""
+
+    code = "slow_image"
+
+
 class BundleError(Exception):
     """A bundle that is damaged, incomplete, foreign, or of another format version."""

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from memeguard.errors import DamagedImageError, ImageTooLargeError, MissingPartError, UnsupportedImageError
+from memeguard.errors import (
+    DamagedImageError,
+    ImageTooLargeError,
+    MemeError,
+    MissingPartError,
+    UnsupportedImageError,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
 # Formats people post. TIFF is left out on purpose: no browser shows it, and its decoder has a long record of holes.
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture; 150 MB once decoded
+MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
+_MAX_SCANS = 100  # of a progressive JPEG; real ones have about ten, and each costs a pass over all pixels
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns; ours, checked before anything is decoded, refuses
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {  # EXIF 2.32, table "Orientation"
@@ -42,7 +50,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises:
         MissingPartError: ``data`` is empty.
         UnsupportedImageError: Not one of ``IMAGE_FORMATS``.
-        ImageTooLargeError: More than ``max_pixels``, according to the header.
+        ImageTooLargeError: More than ``max_pixels``, or a side over ``MAX_SIDE``, according to the header.
         DamagedImageError: The header is fine, the rest is not.
     """
     if not data:
@@ -53,9 +61,15 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageTooLargeError(
             f"image has {num_pixels} pixels ({image.width}x{image.height}); the limit is {max_pixels}"
         )
+    if max(image.size) > MAX_SIDE:
+        raise ImageTooLargeError(f"image is {image.width}x{image.height}; the limit of a side is {MAX_SIDE}")
+    if image.format == "JPEG" and (num_scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+        raise DamagedImageError(f"image is a JPEG of {num_scans} scans; the limit is {_MAX_SCANS}")
     try:
         image.load()
         return _to_rgb(_turn_upright(image))
+    except MemeError:  # a deadline's
+        raise
     except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error
         raise DamagedImageError(f"image ({image.format}, {len(data)} bytes) cannot be decoded: {error}") from error
 

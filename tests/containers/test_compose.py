@@ -28,12 +28,13 @@ def test_every_service_is_a_target_of_the_dockerfile(services: dict[str, Any]) -
 
 
 def test_torchserve_is_reachable_through_the_shared_loopback_alone(services: dict[str, Any]) -> None:
-    assert services["proxy"]["network_mode"] == "service:torchserve"
+    assert services["proxy"]["network_mode"] == services["torchserve"]["network_mode"] == "service:network"
+    assert "restart" in services["network"]
     addresses = re.findall(r"^\w+_address=(\S+)$", (REPOSITORY / "config.properties").read_text(), flags=re.MULTILINE)
     assert len(addresses) == 5
     assert all(address.removeprefix("http://").startswith("127.0.0.1") for address in addresses)
 
 
 def test_both_services_see_the_token_file(services: dict[str, Any]) -> None:
-    for service in services.values():
+    for service in (services["torchserve"], services["proxy"]):
         assert "run:/run/memeguard" in service["volumes"]

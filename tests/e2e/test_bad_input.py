@@ -150,6 +150,29 @@ def test_a_decompression_bomb(server: Server) -> None:
     assert "50000000" in problem["detail"]
 
 
+def test_a_picture_that_is_a_mere_line(server: Server, encode: Callable[..., bytes]) -> None:
+    problem = refused(server.predict(encode("PNG", Image.new("1", (1, 30_000))), "thin"), 422)
+    assert "1x30000" in problem["detail"]
+    assert "20000" in problem["detail"]
+
+
+def repeat_last_scan(jpeg: bytes, times: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: a pass over all pixels each time."""
+    start = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[start:-2] * times + jpeg[-2:]
+
+
+def test_a_jpeg_of_a_thousand_scans(server: Server, encode: Callable[..., bytes]) -> None:
+    jpeg = encode("JPEG", Image.new("L", (4000, 4000)), progressive=True)
+    assert "scans" in refused(server.predict(repeat_last_scan(jpeg, 1000), "again"), 422)["detail"]
+
+
+def test_a_picture_that_is_slow_to_decode_holds_nobody_up(server: Server, encode: Callable[..., bytes]) -> None:
+    jpeg = encode("JPEG", Image.new("L", (7000, 7000)), progressive=True)
+    problem = refused(server.predict(repeat_last_scan(jpeg, 90), "slow"), 422)
+    assert problem["code"] == "slow_image"
+
+
 def test_a_body_over_the_limit(server: Server) -> None:
     problem = refused(server.predict(bytes(BODY_LIMIT + 1), "big"), 413)
     assert str(BODY_LIMIT) in problem["detail"]

@@ -31,6 +31,7 @@ def create_app(
     max_body_bytes: int = 16 * 2**20,
     max_text_bytes: int = 16 * 2**10,
     stall_timeout_s: float = 10.0,
+    body_timeout_s: float = 60.0,
     connect_timeout_s: float = 1.0,
     read_timeout_s: float = 30.0,
     pool_size: int = 16,
@@ -45,6 +46,7 @@ def create_app(
         max_body_bytes: What a whole request may measure. TorchServe's ``max_request_size`` must not be smaller.
         max_text_bytes: What the text may measure in UTF-8.
         stall_timeout_s: How long a client may send nothing in the middle of its request.
+        body_timeout_s: How long a client may take for the whole form: the default is 16 MiB at 2 Mbit/s.
         connect_timeout_s: How long TorchServe may take to accept a connection.
         read_timeout_s: How long TorchServe may take to answer.
         pool_size: Connections kept open to TorchServe: the number of threads.
@@ -64,7 +66,7 @@ def create_app(
     answer_errors_with_problems(app)
     app.register_error_handler(UpstreamError, lambda error: render_problem(explain_failure(error)))
     return_request_ids(app)
-    _bound_bodies(app, max_body_bytes=max_body_bytes, stall_timeout_s=stall_timeout_s)
+    _bound_bodies(app, max_body_bytes, stall_timeout_s, body_timeout_s)
     app.register_blueprint(health_routes(client))
 
     @app.post("/predict")
@@ -76,12 +78,14 @@ def create_app(
     return app
 
 
-def _bound_bodies(app: Flask, *, max_body_bytes: int, stall_timeout_s: float) -> None:
+def _bound_bodies(app: Flask, max_bytes: int, stall_timeout_s: float, total_timeout_s: float) -> None:
     """Give each request its body as ``g.body``, the only way to read it, and leave nothing of it unread."""
 
     @app.before_request
     def open_body() -> None:
-        g.body = RequestBody(request, max_bytes=max_body_bytes, stall_timeout_s=stall_timeout_s)
+        g.body = RequestBody(
+            request, max_bytes=max_bytes, stall_timeout_s=stall_timeout_s, total_timeout_s=total_timeout_s
+        )
 
     @app.after_request
     def drain_body(response: Response) -> Response:

@@ -23,7 +23,6 @@ CHUNK_BYTES = 64 * 1024
 # many clients (requests among them) then never see the answer; but nobody may make us read forever.
 MAX_DRAINED_BYTES = 64 * 2**20
 MAX_DRAIN_S = 5.0
-MAX_BODY_S = 60.0  # for a whole body, however steadily it trickles: 16 MiB at 2 Mbit/s
 
 
 class RequestBody:
@@ -33,13 +32,15 @@ class RequestBody:
         request: The request whose body it is; nothing else may read its stream.
         max_bytes: What the whole body may measure.
         stall_timeout_s: How long the client may send nothing at all before it has to start again.
+        total_timeout_s: How long the whole body may take, however steadily it trickles.
     """
 
-    def __init__(self, request: Request, *, max_bytes: int, stall_timeout_s: float) -> None:
+    def __init__(self, request: Request, *, max_bytes: int, stall_timeout_s: float, total_timeout_s: float) -> None:
         self._stream = request.stream
         self._announced_bytes = request.content_length
         self._max_bytes = max_bytes
         self._stall_timeout_s = stall_timeout_s
+        self._total_timeout_s = total_timeout_s
         self._failed = False
         self._expired = False
         # gunicorn's threaded worker waits for a body without any limit: 32 stalled clients would be all it takes.
@@ -57,7 +58,7 @@ class RequestBody:
         if self._announced_bytes is not None and self._announced_bytes > self._max_bytes:
             raise self._too_large(f"{self._announced_bytes} bytes")
         num_left = self._max_bytes
-        with self._time_limit(MAX_BODY_S):
+        with self._time_limit(self._total_timeout_s):
             while chunk := self._read():
                 num_left -= len(chunk)
                 if num_left < 0:  # a chunked body does not say beforehand how long it is
@@ -94,15 +95,22 @@ class RequestBody:
 
     def _read(self) -> bytes:
         try:
-            return self._stream.read(CHUNK_BYTES)
+            chunk = self._stream.read(CHUNK_BYTES)
         except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
             self._failed = True  # where the stream stands is unknown now, so it is not read again
             if self._expired:
-                raise Problem(408, "request_timeout", f"the body took longer than {MAX_BODY_S} s") from error
+                raise self._too_slow() from error
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
                 message = f"no byte of the body arrived for {self._stall_timeout_s} s"
                 raise Problem(408, "request_timeout", message) from error
             raise Problem(400, "unreadable_body", "the body is cut off or its framing is broken") from error
+        if self._expired:  # what follows is missing, whatever this looks like
+            self._failed = True
+            raise self._too_slow()
+        return chunk
+
+    def _too_slow(self) -> Problem:
+        return Problem(408, "request_timeout", f"the body took longer than {self._total_timeout_s} s")
 
     def _too_large(self, size: str) -> Problem:
         return Problem(413, "body_too_large", f"the request's body has {size}; the limit is {self._max_bytes} bytes")

@@ -13,7 +13,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from training.config import TrainingError
 from training.metrics import Metrics, choose_threshold, score_predictions
+from training.statistics import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,21 +32,45 @@ def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:
     return np.array([int(meme.label) for meme in memes], dtype=np.int64)
 
 
-def majority_baseline(train: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
+def score_with_majority(train: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
     """Always answer the more frequent label of ``train``."""
     share_non_offensive = 1.0 - float(np.mean(label_array(train)))
-    return score_predictions(label_array(held_out), np.full(len(held_out), share_non_offensive), threshold=0.5)
+    return Scores(
+        labels=label_array(held_out), probabilities=np.full(len(held_out), share_non_offensive), threshold=0.5
+    )
 
 
-def tfidf_baseline(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
-    """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation`` as the model's."""
+def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
+    """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation`` as the model's.
+
+    Raises:
+        TrainingError: ``train`` holds one label only.
+    """
+    if len(found := {meme.label.name.lower() for meme in train}) == 1:
+        raise TrainingError(f"split train holds {found.pop()} memes only; TF-IDF needs both labels")
     if not any(_WORD.search(meme.text) for meme in train):
-        return majority_baseline(train, held_out)
+        return score_with_majority(train, held_out)
     pipeline = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD.pattern),
         LogisticRegression(max_iter=1000, class_weight="balanced"),
     )
     pipeline.fit([meme.text for meme in train], label_array(train))
-    threshold = choose_threshold(label_array(validation), pipeline.predict_proba([m.text for m in validation])[:, 0])
-    probabilities = pipeline.predict_proba([meme.text for meme in held_out])[:, 0]
-    return score_predictions(label_array(held_out), probabilities, threshold)
+    on_validation, probabilities = (
+        pipeline.predict_proba([meme.text for meme in split])[:, 0] for split in (validation, held_out)
+    )
+    threshold = choose_threshold(label_array(validation), on_validation)
+    return Scores(labels=label_array(held_out), probabilities=probabilities, threshold=threshold)
+
+
+def majority_baseline(train: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
+    """Figures of ``score_with_majority``."""
+    return _measure(score_with_majority(train, held_out))
+
+
+def tfidf_baseline(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
+    """Figures of ``score_with_tfidf``."""
+    return _measure(score_with_tfidf(train, validation, held_out))
+
+
+def _measure(scores: Scores) -> Metrics:
+    return score_predictions(scores.labels, scores.probabilities, scores.threshold)

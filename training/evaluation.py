@@ -12,6 +12,7 @@ import numpy as np
 
 import memeguard
 from memeguard.predictor import Predictor
+from training.baselines import score_with_majority, score_with_tfidf
 from training.bundle_source import hash_bundle, open_bundle, record_opening
 from training.curves import bin_reliability, count_answers, sweep_thresholds, trace_precision_recall, trace_roc
 from training.data import data_hash, read_split
@@ -19,7 +20,7 @@ from training.evaluation_report import EvaluationReport, Mistake, ModelFigures, 
 from training.inputs import check_captions
 from training.memes import SPLITS, Label, Meme, Split
 from training.multioff import CSV_NAMES, IMAGE_FOLDER
-from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle, score_with_majority, score_with_tfidf
+from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle
 from training.slices import Slice, find_seen, slice_memes
 from training.statistics import (
     FIGURES,

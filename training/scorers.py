@@ -1,4 +1,4 @@
-"""Let everything that judges memes judge the same ones: a bundle, its two halves, words alone, the majority.
+"""Let a bundle judge memes three times: as they are, by their pictures alone, by their captions alone.
 
 Does not know how judgements are measured.
 """
@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from memeguard.predictor import PreparedMeme, non_offensive_probability
 from training.baselines import label_array
 from training.config import TrainingError
 from training.inputs import prepare_memes
-from training.metrics import choose_threshold
 from training.statistics import Scores
 
 if TYPE_CHECKING:
@@ -65,38 +61,6 @@ def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -
         )
         for name, values in logits.items()
     }
-
-
-def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], memes: Sequence[Meme]) -> Scores:
-    """Scores of the model of ``baselines.tfidf_baseline``, which gives its figures alone.
-
-    Raises:
-        TrainingError: ``train`` holds one label only.
-    """
-    if len({meme.label for meme in train}) == 1:
-        label = train[0].label.name.lower()
-        raise TrainingError(f"split train holds {label} memes only; TF-IDF needs both labels")
-    pipeline = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+"),  # noqa: S106 - tokens of text
-        LogisticRegression(max_iter=1000, class_weight="balanced"),
-    )
-    try:
-        pipeline.fit([meme.text for meme in train], label_array(train))
-    except ValueError as error:
-        if "empty vocabulary" not in str(error):
-            raise
-        return score_with_majority(train, memes)
-    on_validation, probabilities = (
-        pipeline.predict_proba([meme.text for meme in split])[:, 0] for split in (validation, memes)
-    )
-    threshold = choose_threshold(label_array(validation), on_validation)
-    return Scores(labels=label_array(memes), probabilities=probabilities, threshold=threshold)
-
-
-def score_with_majority(train: Sequence[Meme], memes: Sequence[Meme]) -> Scores:
-    """Scores of always answering the more frequent label of ``train``."""
-    share = 1.0 - float(np.mean(label_array(train)))
-    return Scores(labels=label_array(memes), probabilities=np.full(len(memes), share), threshold=0.5)
 
 
 def _encode(predictor: Predictor, memes: list[PreparedMeme]) -> tuple[Tensor, Tensor]:

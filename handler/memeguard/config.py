@@ -95,12 +95,24 @@ class ModelConfig:
             raise BundleError(f"config.json lacks the member {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
             raise BundleError(f"config.json does not describe a memeguard model: {error}") from error
-        if config.head.modalities not in get_args(Modalities):
-            raise BundleError(f"config.json: modalities {config.head.modalities!r} is none of {get_args(Modalities)}")
-        threshold = config.labels.threshold
-        if not isinstance(threshold, int | float) or not 0.0 <= threshold <= 1.0:
-            raise BundleError(f"config.json: threshold {threshold!r} is not a number in [0, 1]")
+        config._check()
         return config
+
+    def _check(self) -> None:
+        """Raise ``BundleError`` for values that would judge wrongly, or fail only at the first meme."""
+        if self.head.modalities not in get_args(Modalities):
+            raise BundleError(f"config.json: modalities {self.head.modalities!r} is none of {get_args(Modalities)}")
+        threshold = self.labels.threshold
+        if type(threshold) not in (int, float) or not 0.0 <= threshold <= 1.0:
+            raise BundleError(f"config.json: threshold {threshold!r} is not a number in [0, 1]")
+        if (words := (self.labels.offensive, self.labels.non_offensive)) != (
+            expected := ("Offensive", "Non-offensive")
+        ):
+            raise BundleError(f"config.json: labels are {words}; clients rely on {expected}")
+        if any(not value > 0 for value in self.image.std) or len(self.image.std) != len(self.image.mean):
+            raise BundleError(f"config.json: std {self.image.std} does not have a positive value per channel")
+        if type(self.text.max_chunks) is not int or self.text.max_chunks < 1:
+            raise BundleError(f"config.json: max_chunks is {self.text.max_chunks!r}; it must be at least 1")
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, 
 
 
 def test_commands_have_help_with_an_example() -> None:
-    for command in ("check-data", "demo-data", "train", "ablate", "archive", "demo", "serve", "torchserve"):
+    for command in ("check-data", "demo-data", "train", "evaluate", "ablate", "archive", "demo", "serve", "torchserve"):
         done = run_memeguard(command, "--help")
         assert done.returncode == 0
         assert f"Example: memeguard {command}" in done.stdout

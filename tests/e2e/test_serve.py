@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,3 +155,45 @@ def test_the_card_describes_the_archive(demo: Path) -> None:
     card = json.loads((demo / "store/meme-0.1.0.json").read_text())
     assert card["sha256"] == hashlib.sha256((demo / "store/meme-0.1.0.mar").read_bytes()).hexdigest()
     assert card["report"]["validation"]["model"]["accuracy"] >= 0.95
+
+
+def test_a_worker_that_dies_is_replaced_and_clients_are_told_to_try_again(
+    demo: Path, tmp_path: Path, short_tmp: Path, good_image: bytes
+) -> None:
+    with serving([MEMEGUARD, "serve", f"--model-store={demo / 'store'}"], tmp_path / "run", short_tmp) as server:
+        [victim] = server.worker_pids()["0.1.0"]
+        os.kill(victim, signal.SIGSTOP)  # so that the meme is with it when it dies
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(server.predict, good_image, "with the victim")
+            time.sleep(0.5)
+            os.kill(victim, signal.SIGKILL)
+            assert answer.result().status_code == 503
+            assert answer.result().headers["Retry-After"]
+        deadline = time.monotonic() + 60
+        while server.predict(good_image, "again").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert server.worker_pids()["0.1.0"] != [victim]
+
+
+def test_a_version_that_torchserve_leaves_out(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(demo / "store/meme-0.1.0.mar", store)
+    with zipfile.ZipFile(store / "meme-0.1.0.mar") as archive:
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
+    manifest["runtime"] = "no-such-runtime"
+    manifest["model"]["modelVersion"] = "0.0.9"
+    content = json.dumps(manifest).encode()
+    rewritten(demo / "store/meme-0.1.0.mar", store / "meme-0.0.9.mar", "MAR-INF/MANIFEST.json", content)
+    assert "cannot" in refuse_to_serve(store, tmp_path, short_tmp)
+
+
+def test_one_port_for_two_servers(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    [port] = free_ports(1)
+    options = (f"--port={port}", f"--metrics-port={port}")
+    assert f"port {port} is given twice" in refuse_to_serve(demo / "store", tmp_path, short_tmp, *options)
+
+
+def test_an_address_that_is_not_ours(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
+    assert "nothing can listen on 192.0.2.1" in refuse_to_serve(demo / "store", tmp_path, short_tmp, "--host=192.0.2.1")

@@ -160,7 +160,8 @@ def gunicorn(
     (port,) = free_ports(1)
     arguments = (
         f"inference_url={upstream.inference_url!r}, management_url={upstream.management_url!r}, "
-        f"key_file={str(upstream.key_file)!r}, max_body_bytes=1_000_000, stall_timeout_s=0.5"
+        f"key_file={str(upstream.key_file)!r}, max_body_bytes=1_000_000, stall_timeout_s=0.5, "
+        "body_timeout_s=4.0"
     )
     command = [
         *(sys.executable, "-m", "gunicorn", "-c", str(REPOSITORY / "proxy" / "gunicorn.conf.py")),

@@ -84,7 +84,7 @@ def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> 
     with zipfile.ZipFile(built.store / "meme-1.2.0.mar") as file:
         config = yaml.safe_load(file.read("model-config.yaml"))
     assert config["minWorkers"] == config["maxWorkers"] == 1
-    assert config["memeguard"] == {"max_pixels": 50_000_000}
+    assert config["memeguard"] == {"decode_timeout_s": 1.5, "max_pixels": 50_000_000}
 
 
 def test_the_card_says_what_is_known(built: Built) -> None:
@@ -133,12 +133,15 @@ def test_an_archive_that_answers_otherwise_is_refused(
     with torch.no_grad():
         other.classifier.head.classifier[-1].bias += 0.01
     save_bundle(other, tmp_path / "other")
-    copytree = shutil.copytree
+    copyfile = shutil.copyfile
 
     def swap(source: Path, *arguments: Any, **options: Any) -> Any:
-        return copytree(tmp_path / "other" if source == bundle_folder else source, *arguments, **options)
+        other = tmp_path / "other" / Path(source).name
+        return copyfile(
+            other if Path(source).parent == bundle_folder and other.exists() else source, *arguments, **options
+        )
 
-    monkeypatch.setattr(shutil, "copytree", swap)
+    monkeypatch.setattr(shutil, "copyfile", swap)
     with pytest.raises(ArchiveError, match=r"differ from the bundle's by 0\.01\d* on 24 memes; the limit is 0\.0001"):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
@@ -257,3 +260,13 @@ def test_data_that_prove_nothing_are_refused(
     with pytest.raises(error, match=message):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=change(few))
     assert not list((tmp_path / "store").iterdir())
+
+
+def test_only_the_bundle_itself_is_packed(bundle_folder: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    (bundle / ".env").write_text("SECRET=1")
+    (bundle / "notes.txt").symlink_to("/etc/hostname")
+    build_archive(bundle, "1.0.0", tmp_path / "store")
+    with zipfile.ZipFile(tmp_path / "store" / "meme-1.0.0.mar") as file:
+        packed = {name.removeprefix("bundle/") for name in file.namelist() if name.startswith("bundle/")}
+    assert packed <= {"config.json", "model.safetensors", "tokenizer.json", "report.json"}

@@ -17,12 +17,12 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from cli.main import main
 from memeguard.errors import BundleError
 from memeguard.predictor import Predictor
-from training.baselines import tfidf_baseline
+from training.baselines import score_with_tfidf, tfidf_baseline
 from training.bundle_source import open_bundle, record_opening
 from training.data import read_splits
 from training.evaluation import evaluate, find_warnings, measure
 from training.evaluation_page import write_evaluation
-from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle, score_with_tfidf
+from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle
 from training.statistics import Scores, bootstrap_figures, compare_answers, compute_figures, make_estimate
 
 if TYPE_CHECKING:

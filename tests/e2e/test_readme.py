@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,3 +65,24 @@ def test_commands_have_help_with_an_example() -> None:
         done = run_memeguard(command, "--help")
         assert done.returncode == 0
         assert f"Example: memeguard {command}" in done.stdout
+
+
+def test_training_on_memes_of_ones_own(demo_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
+    """The README's block as it stands, but with small data, a local folder for the hub's CLIP, and no server."""
+    block = readme_block("train").replace("make serve\n", "")
+    for name, value in {
+        ".venv/bin/memeguard": f"{MEMEGUARD}",
+        "data/mine": f"{demo_folder}",
+        "openai/clip-vit-base-patch32": f"{clip_folder}",
+        "bundles/mine": f"{tmp_path / 'bundle'}",
+        "--version 1.0.0": f"--version 1.0.0 --model-store {tmp_path / 'store'}",
+    }.items():
+        assert name in block
+        block = block.replace(name, value)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "store" / "meme-1.0.0.mar").exists()
+    assert any((tmp_path / "cache" / "memeguard").glob("*.sqlite"))

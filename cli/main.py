@@ -197,7 +197,9 @@ def demo(data: Path, out: Path, model_store: Path, *, if_empty: bool) -> None:
 
     Example: memeguard demo
     """
-    if if_empty and any(model_store.glob("meme-*.mar")):
+    from rollout.archives import holds_archive
+
+    if if_empty and holds_archive(model_store):
         return
     from training.demo import build_demo
 
@@ -244,8 +246,9 @@ def torchserve(fallback_store: Path | None, **options: Any) -> None:  # noqa: AN
     Example: memeguard torchserve --model-store model_store
     """
     from cli.serve import exec_torchserve
+    from rollout.archives import holds_archive
 
-    if fallback_store and not any(options["model_store"].glob("meme-*.mar")):
+    if fallback_store and not holds_archive(options["model_store"]):
         click.echo(f"{options['model_store']} holds no archive; serving {fallback_store}", err=True)
         options["model_store"] = fallback_store
     exec_torchserve(_serve_settings(options, host="127.0.0.1", proxy=5000))

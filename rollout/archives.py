@@ -40,6 +40,11 @@ class Archive:
         return tuple(int(part) for part in self.version.split("."))
 
 
+def holds_archive(model_store: Path) -> bool:
+    """Whether ``find_archives`` would find anything in ``model_store``, which need not exist."""
+    return model_store.is_dir() and any(_FILE_NAME.fullmatch(path.name) for path in model_store.iterdir())
+
+
 def find_archives(model_store: Path) -> list[Archive]:
     """The archives ``meme-<version>.mar`` in ``model_store``, oldest version first.
 

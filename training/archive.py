@@ -6,7 +6,6 @@ The only file that touches ``model_archiver``. Does not know which server will l
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -25,7 +24,7 @@ from model_archiver import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
 import memeguard
-from memeguard.bundle import BUNDLE_FILES, read_report
+from memeguard.bundle import BUNDLE_FILES, hash_file, read_report
 from memeguard.predictor import Predictor
 from training.data import read_split
 from training.demo_data import draw_demo_memes
@@ -79,7 +78,7 @@ def build_archive(bundle: Path, version: str, model_store: Path, *, data: Path |
         card = Card(
             version=version,
             archive=archive.name,
-            sha256=_sha256(staged),
+            sha256=hash_file(staged),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             memeguard_version=memeguard.__version__,
             backbone=predictor.config.backbone,
@@ -198,8 +197,3 @@ def _publish(card: Card, staged: Path, archive: Path) -> None:
     card_path = staged.with_suffix(".json")
     card_path.write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n", encoding="utf-8")
     card_path.replace(archive.with_suffix(".json"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ Does not know how bundles are read, nor what they are evaluated for.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import stat
 import tempfile
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from memeguard.bundle import CONFIG
+from memeguard.bundle import CONFIG, hash_file
 from memeguard.errors import BundleError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def open_bundle(source: Path) -> Iterator[Path]:
 
 def hash_bundle(folder: Path) -> str:
     """SHA-256, in hex, of config.json, which itself holds the hashes of weights and tokenizer."""
-    return hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()
+    return hash_file(folder / CONFIG)
 
 
 def record_opening(folder: Path, bundle_hash: str, data_hash: str) -> int:

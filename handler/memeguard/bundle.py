@@ -57,7 +57,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | Non
             "format": _FORMAT,
             "format_version": FORMAT_VERSION,
             "memeguard_version": memeguard.__version__,
-            "sha256": {name: _sha256(staging / name) for name in (WEIGHTS, TOKENIZER)},
+            "sha256": {name: hash_file(staging / name) for name in (WEIGHTS, TOKENIZER)},
             "model": bundle.classifier.config.to_dict(),
         }
         _write_json(staging / CONFIG, content)
@@ -78,7 +78,7 @@ def load_bundle(directory: Path) -> Bundle:
     for name, expected in content["sha256"].items():
         if not (directory / name).is_file():
             raise BundleError(f"bundle {directory} lacks {name}")
-        if (actual := _sha256(directory / name)) != expected:
+        if (actual := hash_file(directory / name)) != expected:
             raise BundleError(f"{directory / name} is damaged: its sha256 is {actual}, config.json says {expected}")
     config = ModelConfig.from_dict(content["model"])
     try:
@@ -127,7 +127,8 @@ def _read_config(directory: Path) -> dict[str, Any]:
     return content
 
 
-def _sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from rollout.archives import ModelStoreError, choose_default, find_archives, make_snapshot
+from rollout.archives import ModelStoreError, choose_default, find_archives, holds_archive, make_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,3 +182,12 @@ def test_the_snapshot_is_one_line_of_ascii(tmp_path: Path) -> None:
     snapshot = make_snapshot(archives, archives[0])
     assert snapshot.isascii()
     assert "\n" not in snapshot
+
+
+def test_a_store_holds_an_archive_only_if_one_would_be_served(tmp_path: Path) -> None:
+    assert not holds_archive(tmp_path / "missing")
+    (tmp_path / "meme-latest.mar").touch()
+    (tmp_path / "meme-1.0.0.json").touch()
+    assert not holds_archive(tmp_path)
+    (tmp_path / "meme-1.0.0.mar").touch()
+    assert holds_archive(tmp_path)

@@ -16,7 +16,6 @@ import numpy as np
 
 from memeguard.preprocess import decode_image
 from training.memes import Label, Meme
-from training.multioff import CSV_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -91,7 +90,7 @@ def _make_group(members: Sequence[tuple[str, Meme]]) -> DuplicateGroup:
         occurrences=tuple(
             Occurrence(
                 split=split,
-                file=CSV_NAMES[split],
+                file=meme.file,
                 row=meme.row,
                 image_name=meme.image_path.name,
                 label=_LABEL_NAMES[meme.label],

@@ -19,7 +19,6 @@ from training.data import data_hash, read_split
 from training.evaluation_report import EvaluationReport, Mistake, ModelFigures, SliceFigures
 from training.inputs import check_captions
 from training.memes import SPLITS, Label, Meme, Split
-from training.multioff import CSV_NAMES, IMAGE_FOLDER
 from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle
 from training.slices import Slice, find_seen, slice_memes
 from training.statistics import (
@@ -75,7 +74,7 @@ def evaluate(
         bundle_hash = hash_bundle(folder)
     splits = {name: read_split(data, name) for name in SPLITS if name in {"train", "validation", split}}
     memes = splits[split]
-    check_captions(predictor, {split: memes})
+    check_captions(predictor, memes)
     csv_hash = data_hash(data)
     num_openings = record_opening(source, bundle_hash, csv_hash) if split == "test" and source.is_dir() else None
 
@@ -115,7 +114,7 @@ def evaluate(
             _measure_slice(one, model)
             for one in slice_memes(memes, lambda text: predictor.captions.count_tokens(text) - 2, seen)
         ),
-        mistakes=tuple(find_mistakes(memes, model, CSV_NAMES[split], data / IMAGE_FOLDER)),
+        mistakes=tuple(find_mistakes(memes, model, data)),
     )
 
 
@@ -181,7 +180,7 @@ def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, 
     return warnings
 
 
-def find_mistakes(memes: Sequence[Meme], scores: Scores, file: str, images: Path) -> list[Mistake]:
+def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mistake]:
     """The ``NUM_MISTAKES`` wrong answers to which the model gives the highest probability, the highest first."""
     predicted = scores.predicted
     confidence = np.where(predicted == 1, 1.0 - scores.probabilities, scores.probabilities)
@@ -189,9 +188,9 @@ def find_mistakes(memes: Sequence[Meme], scores: Scores, file: str, images: Path
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:NUM_MISTAKES]
     return [
         Mistake(
-            file=file,
+            file=memes[index].file,
             row=memes[index].row,
-            image_name=str(memes[index].image_path.relative_to(images)),
+            image_path=str(memes[index].image_path.relative_to(data)),
             text=memes[index].text,
             label=_word(memes[index].label),
             prediction=_word(Label(predicted[index])),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from memeguard.preprocess import decode_image
-from training.multioff import IMAGE_FOLDER
 from training.plots import draw_plots
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _inline(content: bytes, kind: str) -> str:
 
 
 def _shrink_picture(data: Path, mistake: Mistake) -> bytes:
-    picture = decode_image((data / IMAGE_FOLDER / mistake.image_name).read_bytes())
+    picture = decode_image((data / mistake.image_path).read_bytes())
     picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)

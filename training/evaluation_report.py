@@ -104,9 +104,9 @@ class Mistake:
     """A wrong answer.
 
     Attributes:
-        file: CSV that names the meme.
-        row: Of that CSV, the header being 1.
-        image_name: The picture.
+        file: That lists the meme.
+        row: Of that file, as ``Meme.row``.
+        image_path: The picture, below the data folder.
         text: The caption.
         label: What the CSV says.
         prediction: What the model says.
@@ -115,7 +115,7 @@ class Mistake:
 
     file: str
     row: int
-    image_name: str
+    image_path: str
     text: str
     label: str
     prediction: str

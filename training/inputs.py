@@ -15,10 +15,9 @@ from tqdm import tqdm
 from memeguard.errors import MemeError
 from training.feature_cache import feature_key
 from training.memes import DataError
-from training.multioff import CSV_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -102,15 +101,14 @@ def _encode(predictor: Predictor, memes: Sequence[PreparedMeme]) -> Tensor:
     return torch.cat([classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions)], dim=1)
 
 
-def check_captions(predictor: Predictor, splits: Mapping[str, Sequence[Meme]]) -> None:
+def check_captions(predictor: Predictor, memes: Iterable[Meme]) -> None:
     """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
     offenders = []
-    for split, memes in splits.items():
-        for meme in memes:
-            try:
-                predictor.captions.encode(meme.text)
-            except MemeError as error:
-                offenders.append(f"{CSV_NAMES[split]}, row {meme.row}: {error}")
+    for meme in memes:
+        try:
+            predictor.captions.encode(meme.text)
+        except MemeError as error:
+            offenders.append(f"{meme.where}: {error}")
     if offenders:
         raise DataError(offenders)
 

@@ -32,14 +32,21 @@ class Meme:
         image_path: The picture, inside ``Labelled Images``.
         text: The caption exactly as the CSV has it; may be empty.
         label: Offensive or not.
-        row: Number of the CSV record, the header being 1, as a spreadsheet shows it: a caption that spans several
-            lines is one record, a blank line is one too.
+        file: Name of the file that lists it.
+        row: Number of the record in that file, the header being 1, as a spreadsheet shows it: a caption that spans
+            several lines is one record, a blank line is one too.
     """
 
     image_path: Path
     text: str
     label: Label
+    file: str
     row: int
+
+    @property
+    def where(self) -> str:
+        """Where it is listed, as an error names it."""
+        return f"{self.file}, row {self.row}"
 
 
 class DataError(Exception):

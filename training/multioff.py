@@ -92,7 +92,7 @@ class MultiOffReader:
                 image_path = self._parse_image_name(image_name, f"{path}, row {record.row}")
                 parsed = self._parse_label(label, f"{path}, row {record.row}")
                 if image_path is not None and parsed is not None:
-                    memes.append(Meme(image_path=image_path, text=text, label=parsed, row=record.row))
+                    memes.append(Meme(image_path=image_path, text=text, label=parsed, file=path.name, row=record.row))
         return memes
 
     def check_pictures(self) -> None:

@@ -6,6 +6,7 @@ Does not know how memes are read, nor how the bundle is archived or served.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,7 +72,7 @@ def train(
     backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
     classifier = _build_classifier(backbone, config.modalities)
     predictor = Predictor(Bundle(classifier, backbone.tokenizer), device=device)
-    check_captions(predictor, splits)
+    check_captions(predictor, itertools.chain(*splits.values()))
     inputs = _read_inputs(predictor, splits, cache_dir, frozen=backbone.pretrained)
     labels = {name: label_array(splits[name]) for name in inputs}
     history = fit(classifier, inputs, labels, config, train_backbone=not backbone.pretrained)

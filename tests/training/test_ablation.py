@@ -24,7 +24,13 @@ def test_only_who_sees_the_signal_learns_it(signal: str, clip_folder: Path, tmp_
     for colour in colours:
         Image.new("RGB", (48, 48), colour).save(tmp_path / f"{colour}.png")
     memes = [
-        Meme(image_path=tmp_path / f"{colours[label]}.png", text=captions[label], label=Label(label), row=row)
+        Meme(
+            image_path=tmp_path / f"{colours[label]}.png",
+            text=captions[label],
+            label=Label(label),
+            file="train.csv",
+            row=row,
+        )
         for row, label in enumerate([0, 1] * 8, 2)
     ]
     config = TrainingConfig(num_epochs=10, learning_rate=1e-2, batch_size=8, device="cpu")

@@ -13,7 +13,7 @@ from training.memes import Label, Meme
 
 def memes_of(*rows: tuple[str, int]) -> list[Meme]:
     return [
-        Meme(image_path=Path("none.png"), text=text, label=Label(label), row=number)
+        Meme(image_path=Path("none.png"), text=text, label=Label(label), file="train.csv", row=number)
         for number, (text, label) in enumerate(rows, 2)
     ]
 

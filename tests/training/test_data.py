@@ -73,7 +73,11 @@ def train_offenders_of(folder: Path, content: str | bytes) -> list[str]:
 def test_a_row_becomes_a_meme(folder: Path) -> None:
     add_csv(folder, HEADER + 'a.png," Hello, ""you"" ",Non-offensiv\n')
     expected = Meme(
-        image_path=folder / "Labelled Images" / "a.png", text=' Hello, "you" ', label=Label.NON_OFFENSIVE, row=2
+        image_path=folder / "Labelled Images" / "a.png",
+        text=' Hello, "you" ',
+        label=Label.NON_OFFENSIVE,
+        file="Training_meme_dataset.csv",
+        row=2,
     )
     assert read_split(folder, "train") == [expected]
 

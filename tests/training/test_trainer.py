@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -166,17 +167,14 @@ def test_a_missing_split_is_refused(demo_splits: Splits) -> None:
 def test_a_caption_that_is_too_long_is_named_before_training(demo_splits: Splits) -> None:
     splits = copy.copy(demo_splits)
     first = splits["validation"][0]
-    long = Meme(image_path=first.image_path, text="zq " * 3000, label=first.label, row=first.row)
+    long = Meme(image_path=first.image_path, text="zq " * 3000, label=first.label, file=first.file, row=first.row)
     splits["validation"] = [long, *splits["validation"][1:]]
     with pytest.raises(DataError, match=r"Validation_meme_dataset\.csv, row 2: text has .* the limit is"):
         train(splits, "tiny", QUICK)
 
 
 def test_memes_without_words_can_be_learnt(demo_splits: Splits, clip_folder: Path) -> None:
-    wordless = {
-        split: [Meme(image_path=meme.image_path, text="", label=meme.label, row=meme.row) for meme in memes]
-        for split, memes in demo_splits.items()
-    }
+    wordless = {split: [dataclasses.replace(meme, text="") for meme in memes] for split, memes in demo_splits.items()}
     report = train(wordless, str(clip_folder), QUICK).report
     assert report["validation"]["tfidf"]["auroc"] == 0.5
 

@@ -13,13 +13,15 @@ from memeguard.config import Modalities
 from training.trainer import evaluate_memes, train
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from training.config import TrainingConfig
     from training.memes import Meme
     from training.metrics import Metrics
 
 
 def compare_modalities(
-    splits: dict[str, list[Meme]], backbone_name: str, config: TrainingConfig
+    splits: Mapping[str, Sequence[Meme]], backbone_name: str, config: TrainingConfig
 ) -> dict[Modalities, Metrics]:
     """Metrics on ``splits["test"]`` of three models that differ in what they see and in nothing else."""
     results: dict[Modalities, Metrics] = {}

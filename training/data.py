@@ -1,71 +1,80 @@
-"""Read labelled memes, and refuse the whole folder when anything in it is wrong.
+"""Read labelled memes in any known layout, and refuse the whole folder when anything in it is wrong.
 
-Does not know what becomes of the memes, nor how the layout on disk is read.
+Does not know what becomes of the memes, nor how a layout is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
-from training.memes import SPLITS, DataError, Meme, Split
-from training.multioff import CSV_NAMES, MultiOffReader
+from training.layouts import find_layout
+from training.memes import SPLITS, Offenders, Split
+from training.picture_check import check_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from training.listings import Layout
+    from training.meme_file import MemeFile
 
-def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> list[Meme]:
-    """Read one split in the order of its CSV.
+
+def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> MemeFile:
+    """Read one split in the order of its file.
 
     Args:
-        directory: The folder that holds ``Labelled Images`` and ``Split Dataset``.
+        directory: A folder in one of the layouts of ``training.layouts``.
         split: Which of the three.
         verify_images: Decode every picture in full; without it the pictures need not even be there.
 
+    Returns:
+        The memes; each is parsed when it is asked for, so that a million need hardly more memory than a thousand.
+
     Raises:
-        DataError: Lists all that is wrong with the CSV and, if asked to look, with the pictures.
+        DataError: Lists all that is wrong with the file and, if asked to look, with the pictures.
         ValueError: No such split.
     """
     return _read(directory, _known_splits([split]), others=False, verify_images=verify_images)[split]
 
 
-def read_splits(directory: Path, *, required: Collection[str] = ("train", "validation")) -> dict[str, list[Meme]]:
-    """Read every split that exists, decoding every picture once, so that nothing can fail later.
+def read_splits(
+    directory: Path, *, required: Collection[str] = ("train", "validation"), others: bool = True
+) -> dict[str, MemeFile]:
+    """Read several splits, decoding every picture, so that nothing can fail later.
 
     Args:
-        directory: The folder that holds ``Labelled Images`` and ``Split Dataset``.
+        directory: A folder in one of the layouts of ``training.layouts``.
         required: Splits whose absence is an error.
+        others: Whether to read the other splits too, where they exist.
 
     Returns:
-        The memes by split, in the order train, validation, test.
+        The memes by split, in the order train, validation, test; see ``read_split``.
 
     Raises:
         DataError: Lists all that is wrong, over all splits.
         ValueError: ``required`` names no such split.
     """
-    return _read(directory, _known_splits(required), others=True, verify_images=True)
+    return _read(directory, _known_splits(required), others=others, verify_images=True)
 
 
 def data_hash(directory: Path) -> str:
-    """Return the SHA-256, in hex, of the names and bytes of the split CSVs: which rows a figure was measured on.
+    """Return the SHA-256, in hex, of the names and bytes of the files that list the memes: which rows were measured.
 
     Raises:
-        DataError: There is no split CSV, or one cannot be read.
+        DataError: There is no such file, or one cannot be read.
     """
-    reader = MultiOffReader(directory)
+    offenders = Offenders()
     digest, num_files = hashlib.sha256(), 0
-    if folder := reader.find_split_folder():
-        for name in CSV_NAMES.values():
-            if os.path.lexists(folder / name) and (data := reader.read_bytes(folder / name)) is not None:
-                digest.update(f"{name}\0{len(data)}\0".encode() + data)  # the length keeps neighbouring files apart
-                num_files += 1
-        if not num_files and not reader.offenders:
-            reader.offenders.append(f"{folder}: no split, expected one of {', '.join(CSV_NAMES.values())}")
-    if reader.offenders:
-        raise DataError(reader.offenders)
+    if layout := find_layout(directory, offenders):
+        for _, file in layout.open_listings(SPLITS, offenders):
+            # The length keeps neighbouring files apart.
+            digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
+            for block in file.blocks():
+                digest.update(block)
+            num_files += 1
+        _expect_any(num_files, layout, offenders)
+    offenders.raise_any()
     return digest.hexdigest()
 
 
@@ -76,17 +85,20 @@ def _known_splits(names: Collection[str]) -> list[Split]:
     return [split for split in SPLITS if split in names]
 
 
-def _read(directory: Path, required: Collection[str], *, others: bool, verify_images: bool) -> dict[str, list[Meme]]:
-    reader = MultiOffReader(directory)
-    memes: dict[str, list[Meme]] = {}
-    if folder := reader.find_split_folder():
-        for split, name in CSV_NAMES.items():
-            if split in required or (others and os.path.lexists(folder / name)):
-                memes[split] = reader.read_csv(folder / name)
-        if not memes:
-            reader.offenders.append(f"{folder}: no split, expected one of {', '.join(CSV_NAMES.values())}")
-    if verify_images:
-        reader.check_pictures()
-    if reader.offenders:
-        raise DataError(reader.offenders)
+def _read(directory: Path, required: Collection[Split], *, others: bool, verify_images: bool) -> dict[str, MemeFile]:
+    offenders = Offenders()
+    memes: dict[str, MemeFile] = {}
+    if layout := find_layout(directory, offenders):
+        for split, file in layout.open_listings(SPLITS if others else required, offenders, required=required):
+            if found := layout.format.read_memes(file, layout.base, offenders):
+                memes[split] = found
+        _expect_any(len(memes), layout, offenders)
+        if verify_images:
+            check_pictures(layout, memes.values(), offenders)
+    offenders.raise_any()
     return memes
+
+
+def _expect_any(num_files: int, layout: Layout, offenders: Offenders) -> None:
+    if not num_files and not offenders:
+        offenders.add(f"{layout.listing_folder}: no split, expected one of {layout.expected}")

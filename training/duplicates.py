@@ -18,7 +18,7 @@ from memeguard.preprocess import decode_image
 from training.memes import Label, Meme
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
     from pathlib import Path
 
 HASH_SIZE: Final = 16  # a side of the perceptual hash: 256 bits
@@ -68,13 +68,20 @@ class Duplicates:
     groups: tuple[DuplicateGroup, ...]
 
 
-def find_duplicates(rows: Sequence[tuple[str, Meme]], keys: Sequence[Hashable]) -> Duplicates:
-    """Group the rows whose keys are equal; a row whose key is None is like no other."""
-    rows_by_key: defaultdict[Hashable, list[tuple[str, Meme]]] = defaultdict(list)
-    for row, key in zip(rows, keys, strict=True):
+def find_duplicates(find_row: Callable[[int], tuple[str, Meme]], keys: Iterable[Hashable]) -> Duplicates:
+    """Group the rows whose keys are equal; a row whose key is None is like no other.
+
+    Args:
+        find_row: Split and meme of an index into ``keys``; asked for the rows of groups alone.
+        keys: What is compared.
+    """
+    indices_by_key: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
         if key is not None:
-            rows_by_key[key].append(row)
-    groups = tuple(_make_group(members) for members in rows_by_key.values() if len(members) > 1)
+            indices_by_key[key].append(index)
+    groups = tuple(
+        _make_group([find_row(index) for index in members]) for members in indices_by_key.values() if len(members) > 1
+    )
     return Duplicates(
         num_groups=len(groups),
         num_within_split=sum(group.within_split for group in groups),

@@ -5,17 +5,21 @@ It does not know which tokenizer counts for it, and it never repeats a caption: 
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final
 
 from training.data import data_hash, read_splits
 from training.duplicates import DuplicateGroup, Duplicates, find_duplicates, group_near, hash_picture, normalize_text
-from training.memes import Label, Meme
-from training.pictures import map_pictures
+from training.pictures import stream_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from training.meme_file import MemeFile
+    from training.memes import Meme
 
 MAX_TOKENS: Final = 77  # CLIP's text window, the start and end token included
 _SHOWN_GROUPS: Final = 3
@@ -50,7 +54,7 @@ class DataReport:
     """What a data folder holds; ``dataclasses.asdict`` makes JSON of it.
 
     Attributes:
-        data_hash: SHA-256 of the split CSVs.
+        data_hash: SHA-256 of the files that list the memes.
         splits: One summary per split that exists.
         pictures: Same bytes or same perceptual hash.
         near_pictures: Perceptual hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
@@ -70,25 +74,26 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
     """Inspect every split in ``directory``.
 
     Args:
-        directory: A folder in MultiOFF's layout.
+        directory: A folder in one of the layouts of ``training.layouts``.
         count_tokens: Number of CLIP tokens of a caption, the two special ones included.
 
     Raises:
         DataError: The folder cannot be read; lists all that is wrong.
     """
     splits = read_splits(directory, required=())
-    rows = [(split, meme) for split, memes in splits.items() for meme in memes]
-    hashes = map_pictures(hash_picture, [meme.image_path for _, meme in rows], title="Comparing pictures")
-    leaders = group_near(hashes.values())
-    texts = [normalize_text(meme.text) for _, meme in rows]
-    pictures = [hashes[meme.image_path] for _, meme in rows]
+    find_row = functools.partial(_find_row, splits)
+    paths = itertools.chain.from_iterable(memes.image_paths() for memes in splits.values())
+    num_rows = sum(map(len, splits.values()))
+    pictures = list(stream_pictures(hash_picture, paths, title="Comparing pictures", total=num_rows))
+    leaders = group_near(pictures)
+    texts = [normalize_text(meme.text) for memes in splits.values() for meme in memes]
     return DataReport(
         data_hash=data_hash(directory),
         splits=tuple(_summarize(split, memes, count_tokens) for split, memes in splits.items()),
-        pictures=find_duplicates(rows, pictures),
-        near_pictures=find_duplicates(rows, [leaders[picture] for picture in pictures]),
-        texts=find_duplicates(rows, [text or None for text in texts]),
-        memes=find_duplicates(rows, list(zip(pictures, texts, strict=True))),
+        pictures=find_duplicates(find_row, pictures),
+        near_pictures=find_duplicates(find_row, (leaders[picture] for picture in pictures)),
+        texts=find_duplicates(find_row, (text or None for text in texts)),
+        memes=find_duplicates(find_row, zip(pictures, texts, strict=True)),
     )
 
 
@@ -117,14 +122,27 @@ def format_report(report: DataReport) -> str:
     return "\n".join(lines)
 
 
-def _summarize(split: str, memes: Sequence[Meme], count_tokens: Callable[[str], int]) -> SplitSummary:
-    lengths = [count_tokens(meme.text) for meme in memes]
+def _find_row(splits: Mapping[str, MemeFile], index: int) -> tuple[str, Meme]:
+    """The meme at ``index`` of all splits in their order, beside its split's name; parsed anew, none is kept."""
+    for split, memes in splits.items():
+        if index < len(memes):
+            return split, memes[index]
+        index -= len(memes)
+    raise IndexError(index)
+
+
+def _summarize(split: str, memes: MemeFile, count_tokens: Callable[[str], int]) -> SplitSummary:
+    lengths, num_empty_texts = [], 0
+    for meme in memes:
+        lengths.append(count_tokens(meme.text))
+        num_empty_texts += not meme.text.strip()
+    num_offensive = int(memes.labels.sum())
     return SplitSummary(
         name=split,
         num_rows=len(memes),
-        num_non_offensive=sum(meme.label is Label.NON_OFFENSIVE for meme in memes),
-        num_offensive=sum(meme.label is Label.OFFENSIVE for meme in memes),
-        num_empty_texts=sum(not meme.text.strip() for meme in memes),
+        num_non_offensive=len(memes) - num_offensive,
+        num_offensive=num_offensive,
+        num_empty_texts=num_empty_texts,
         num_long_texts=sum(length > MAX_TOKENS for length in lengths),
         longest_text_tokens=max(lengths, default=0),
     )

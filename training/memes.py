@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+MAX_OFFENDERS: Final = 1_000  # listed by one error; a person reads fewer, and a million would fill the memory
+MAX_OFFENDER_CHARS: Final = 2_000  # of one line: a value may be as long as a file
 
 
 class Label(enum.IntEnum):
@@ -29,12 +31,12 @@ class Meme:
     """One labelled meme.
 
     Attributes:
-        image_path: The picture, inside ``Labelled Images``.
-        text: The caption exactly as the CSV has it; may be empty.
+        image_path: The picture, inside the data folder.
+        text: The caption exactly as the file has it; may be empty.
         label: Offensive or not.
         file: Name of the file that lists it.
-        row: Number of the record in that file, the header being 1, as a spreadsheet shows it: a caption that spans
-            several lines is one record, a blank line is one too.
+        row: In JSON lines, the number of the line. In a CSV, the number of the record, the header being 1, as a
+            spreadsheet shows it: a caption that spans several lines is one record, a blank line is one too.
     """
 
     image_path: Path
@@ -54,9 +56,34 @@ class DataError(Exception):
 
     Attributes:
         offenders: Lines that read ``file, row N: what, value``; the row is left out where it is the file itself.
+        num_more: Offenders that are counted but not listed.
     """
 
-    def __init__(self, offenders: Sequence[str]) -> None:
-        noun = "problem" if len(offenders) == 1 else "problems"
-        super().__init__("\n".join([f"{len(offenders)} {noun} in the data:", *offenders]))
+    def __init__(self, offenders: Sequence[str], *, num_more: int = 0) -> None:
+        num = len(offenders) + num_more
+        lines = [f"{num} {'problem' if num == 1 else 'problems'} in the data:", *offenders]
+        super().__init__("\n".join([*lines, f"and {num_more} more"] if num_more else lines))
         self.offenders = tuple(offenders)
+        self.num_more = num_more
+
+
+class Offenders:
+    """Gathers what is wrong with a data folder; lists ``MAX_OFFENDERS`` lines and counts the others."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._num = 0
+
+    def __len__(self) -> int:
+        return self._num
+
+    def add(self, line: str) -> None:
+        """Note one fault, ``file, row N: what, value``."""
+        self._num += 1
+        if len(self._lines) < MAX_OFFENDERS:
+            self._lines.append(line if len(line) <= MAX_OFFENDER_CHARS else f"{line[:MAX_OFFENDER_CHARS]}…")
+
+    def raise_any(self) -> None:
+        """Raise one ``DataError`` of all that was noted, if anything was."""
+        if self._num:
+            raise DataError(self._lines, num_more=self._num - len(self._lines))

@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from collections import OrderedDict, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
+
+_NUM_AHEAD: Final = 64  # pictures under way or waiting to be asked for
+_NUM_REMEMBERED: Final = 4096  # distinct pictures, about 1.5 kB each
 
 _Result = TypeVar("_Result")
 
 
 def map_pictures(function: Callable[[Path], _Result], paths: Iterable[Path], *, title: str) -> dict[Path, _Result]:
-    """Apply ``function`` to every distinct path in a few threads, with a progress bar when stderr is a terminal.
-
-    Pillow's decoders release the interpreter lock, so that threads are enough.
-    """
+    """Apply ``function`` to every distinct path, see ``stream_pictures``, and keep every result."""
     distinct = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        results = pool.map(function, distinct)
-        return dict(zip(distinct, tqdm(results, title, total=len(distinct), unit="img", disable=None), strict=True))
+    results = stream_pictures(function, distinct, title=title, total=len(distinct))
+    return dict(zip(distinct, results, strict=True))
+
+
+def stream_pictures(
+    function: Callable[[Path], _Result], paths: Iterable[Path], *, title: str, total: int
+) -> Generator[_Result]:
+    """Apply ``function`` to every path, in order, in a few threads, with a progress bar when stderr is a terminal.
+
+    Pillow's decoders release the interpreter lock, so that threads are enough. However many paths there are, only the
+    results of the last few thousand distinct ones are remembered, for pictures that come again.
+    """
+    remembered: OrderedDict[Path, Future[_Result]] = OrderedDict()
+    waiting: deque[Future[_Result]] = deque()
+    with (
+        ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+        tqdm(desc=title, total=total, unit="img", disable=None) as progress,
+    ):
+        for path in paths:
+            if path not in remembered:
+                remembered[path] = pool.submit(function, path)
+            remembered.move_to_end(path)
+            if len(remembered) > _NUM_REMEMBERED:
+                remembered.popitem(last=False)
+            waiting.append(remembered[path])
+            if len(waiting) > _NUM_AHEAD:
+                yield waiting.popleft().result()
+                progress.update()
+        while waiting:
+            yield waiting.popleft().result()
+            progress.update()

@@ -5,13 +5,14 @@ Does not know any model's scores.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from training.duplicates import group_near, hash_picture, normalize_text
-from training.pictures import map_pictures
+from training.pictures import map_pictures, stream_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,13 +60,17 @@ def find_seen(memes: Sequence[Meme], train: Sequence[Meme]) -> NDArray[np.bool_]
 
     Pictures are compared by perceptual hash, captions by ``duplicates.normalize_text``; empty ones are like no other.
     """
-    paths = [meme.image_path for meme in (*memes, *train)]
-    hashes = map_pictures(hash_picture, paths, title="look for copies in train")
-    leaders = group_near(hashes.values())
-    pictures = {leaders[hashes[meme.image_path]] for meme in train}
+    paths = (meme.image_path for meme in itertools.chain(memes, train))
+    title, total = "look for copies in train", len(memes) + len(train)
+    hashes = list(stream_pictures(hash_picture, paths, title=title, total=total))
+    leaders = group_near(hashes)
+    pictures = {leaders[one] for one in hashes[len(memes) :]}
     texts = {normalize_text(meme.text) for meme in train} - {""}
     return np.array(
-        [leaders[hashes[meme.image_path]] in pictures or normalize_text(meme.text) in texts for meme in memes]
+        [
+            leaders[one] in pictures or normalize_text(meme.text) in texts
+            for one, meme in zip(hashes[: len(memes)], memes, strict=True)
+        ]
     )
 
 

@@ -79,7 +79,7 @@ def test_a_row_becomes_a_meme(folder: Path) -> None:
         file="Training_meme_dataset.csv",
         row=2,
     )
-    assert read_split(folder, "train") == [expected]
+    assert list(read_split(folder, "train")) == [expected]
 
 
 def test_offensive_is_the_positive_class() -> None:
@@ -273,9 +273,15 @@ def test_missing_folders_are_named(folder: Path) -> None:
     assert offenders_of(folder) == [".: two folders of splits, Split Dataset and Split Datasets; keep one"]
     (folder / "Split Datasets").rmdir()
     (folder / "Split Dataset").rmdir()
+    assert offenders_of(folder) == [".: missing folder, Split Dataset or Split Datasets"]
+
+
+def test_a_missing_folder_of_pictures_is_told_once(folder: Path) -> None:
+    add_csv(folder, HEADER + "a.png,x,offensive\na.png,x,wrong\n")
     (folder / "Labelled Images").rename(folder / "images")
+    labels = "it must be one of offensive, non-offensiv, non-offensive"
     assert offenders_of(folder) == [
-        ".: missing folder, Split Dataset or Split Datasets",
+        f"Split Dataset/Training_meme_dataset.csv, row 3: unknown label, 'wrong'; {labels}",
         ".: missing folder, Labelled Images",
     ]
 

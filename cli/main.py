@@ -52,12 +52,30 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--backbone", default="tiny", show_default=True, metavar="NAME",
                      help="tiny, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
-        click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"])),
-        click.option("--lr", "learning_rate", type=float, help="Peak learning rate.  [default: 0.001]"),
+        click.option("--tune", type=click.Choice(["head", "lora", "last-blocks", "full"]),
+                     help="What learns besides the head.  [default: head; full for tiny]"),
+        click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), help="[default: adamw]"),
+        click.option("--lr", "learning_rate", type=float, help="Peak learning rate of the head.  [default: 0.001]"),
+        click.option("--backbone-lr", "backbone_learning_rate", type=float,
+                     help="Of what learns of a pretrained backbone.  [default: 0.0002 for lora, else 0.00001]"),
+        click.option("--layer-decay", type=float, help="How much slower each lower block learns.  [default: 0.75]"),
+        click.option("--blocks", "num_blocks", type=int, help="How many last-blocks are.  [default: 2]"),
+        click.option("--lora-rank", type=int, help="[default: 8]"),
+        click.option("--lora-dropout", type=float, help="[default: 0.25]"),
+        click.option("--weight-decay", type=float, help="[default: 0.01]"),
         click.option("--batch-size", type=int, help="Memes per step.  [default: 32]"),
-        click.option("--epochs", "num_epochs", type=int, help="Passes over the data at most.  [default: 40]"),
+        click.option("--accumulate", "accumulation_steps", type=int,
+                     help="Parts of a batch, one at a time in memory.  [default: 1]"),
+        click.option("--epochs", "num_epochs", type=int,
+                     help="Passes over the data at most.  [default: 40; 10 for lora, last-blocks and full]"),
+        click.option("--patience", type=int,
+                     help="Epochs without improvement.  [default: 12; 4 for lora, last-blocks and full]"),
+        click.option("--projection-dim", type=int, help="Of the head.  [default: 256]"),
+        click.option("--hidden-dim", type=int, help="Of the head.  [default: 256]"),
         click.option("--seed", type=int, help="Same seed, same machine: same bundle.  [default: 0]"),
         click.option("--device", help="auto, cpu, cuda, cuda:1, …  [default: auto]"),
+        click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]),
+                     help="[default: auto, bf16 for towers that learn on a GPU]"),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -77,8 +95,8 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     from training.data import read_splits
     from training.inspection import format_report, inspect_data
 
-    memes = [meme for split in read_splits(directory).values() for meme in split]
-    tokenizer = load_tokenizer(backbone, (meme.text for meme in memes))
+    splits = read_splits(directory)
+    tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
     report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(report), indent=2))
@@ -102,30 +120,100 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 
 
 @main.command()
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
 @click.option("--out", type=_FOLDER, required=True, help="The bundle's folder; must not exist yet.")
 @_training_options
+@click.option("--folds", "num_folds", type=int,
+              help="Folds whose held-out predictions set threshold and temperature; 0: validation.  "
+                   "[default: 5 for head]")  # fmt: skip
 @click.option("--cache", "cache_dir", type=_FOLDER, default=_CACHE, help="Keeps a frozen backbone's features.")
-def train(data: Path, out: Path, backbone: str, cache_dir: Path, **options: Any) -> None:  # noqa: ANN401
+@click.option(
+    "--resume", is_flag=True, help="Go on with what an interrupted run left beside --out, if it left anything."
+)
+@click.option("--checkpoint-every", type=float, default=60.0, show_default=True, metavar="SECONDS",
+              help="The most work an interruption costs; the end of an epoch is kept anyway.")  # fmt: skip
+def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool, checkpoint_every: float,
+          **options: Any) -> None:  # fmt: skip # noqa: ANN401
     """Fine-tune a CLIP on labelled memes and write a bundle.
 
     Example: memeguard train --data data/mine --backbone openai/clip-vit-base-patch32 --out bundles/mine
+
+    On several GPUs: accelerate launch --multi_gpu -m cli.main train …
     """
-    from memeguard.bundle import save_bundle
+    from memeguard.bundle import load_bundle, save_bundle
+    from training.checkpoint import Checkpoints
     from training.data import data_hash, read_splits
+    from training.devices import is_main_process
     from training.report import format_metrics
     from training.trainer import train as fit
 
+    checkpoints = Checkpoints(folder=out.with_name(f"{out.name}.checkpoints"), every_s=checkpoint_every)
+    if resume and out.exists() and any(out.iterdir()):
+        load_bundle(out)
+        click.echo(f"{out} is complete")
+        return
     _require_new(out)
+    if not resume and checkpoints.exist():
+        hint = "add --resume to go on with it, or remove that folder"
+        raise click.ClickException(f"{checkpoints.folder} holds an interrupted training: {hint}")
     config = _training_config(options)
-    result = fit(read_splits(data), backbone, config, data_hash=data_hash(data), cache_dir=cache_dir)
-    save_bundle(result.bundle, out, report=result.report)
-    click.echo(format_metrics("validation", result.report["validation"]))
-    click.echo(f"wrote {out}")
+    try:
+        result = fit(
+            read_splits(data, others=False),  # the test split is evaluate's alone
+            backbone,
+            config,
+            data_hash=data_hash(data),
+            cache_dir=cache_dir,
+            checkpoints=checkpoints,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoints.exist():
+            click.echo("\ninterrupted; the same command with --resume goes on", err=True)
+        raise
+    if is_main_process():
+        save_bundle(result.bundle, out, report=result.report)
+        checkpoints.remove()
+        for warning in result.report["warnings"]:
+            click.echo(f"warning: {warning}")
+        click.echo(format_metrics("validation", result.report["validation"]))
+        click.echo(f"wrote {out}")
 
 
 @main.command()
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes, as train takes them.")
+@click.option("--out", type=_FOLDER, required=True, help="The sweep's folder; one that was begun is gone on with.")
+@click.option("--space", type=_FILE, help="A TOML file: settings with values or ranges, and seeds.  "
+              "[default: 3 optimizers, 3 batch sizes, 3 learning rates, 3 seeds]")  # fmt: skip
+@click.option("--trials", "num_trials", type=click.IntRange(1), help="How many to sample, if the space has a range.")
+@click.option("--jobs", "num_jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes, of one thread each.")  # fmt: skip
+@click.option("--backbone", default="tiny", show_default=True, metavar="NAME", help="As train's.")
+@click.option("--tune", type=click.Choice(["head", "lora", "last-blocks", "full"]), help="As train's.")
+@click.option("--epochs", "num_epochs", type=int, help="As train's.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--cache", "cache_dir", type=_FOLDER, default=_CACHE, help="Keeps a frozen backbone's features.")
+@click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON.")
+def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Train with every setting of a search space, several seeds each; rank them, and build the winner's bundle.
+
+    Any number of these may work on one folder at once. Interrupted, the same command goes on.
+
+    Example: memeguard sweep --data data/mine --backbone openai/clip-vit-base-patch32 --out sweeps/mine --jobs 2
+    """
+    from cli.sweep import SweepSettings
+    from cli.sweep import sweep as run
+
+    given = {"tune": tune, "num_epochs": num_epochs}
+    asked = SweepSettings(
+        settings={name: value for name, value in given.items() if value is not None},
+        options={str(option.name): option.opts[0] for option in train.params},
+        **options,
+    )
+    run(asked, as_json=as_json)
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
 @_training_options
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
@@ -145,7 +233,7 @@ def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes in MultiOFF's layout.")
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), required=True, help="Opening test counts.")
 @click.option("--out", type=_FOLDER, help="For page and plots.  [default: reports/BUNDLE-SPLIT]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write figures here too.")
@@ -265,7 +353,7 @@ def _serve_settings(options: dict[str, Any], *, host: str, proxy: int) -> Any:  
 def _training_config(options: dict[str, Any]) -> Any:  # noqa: ANN401
     from training.config import TrainingConfig
 
-    return TrainingConfig(**{name: value for name, value in options.items() if value is not None})
+    return TrainingConfig.preset(**{name: value for name, value in options.items() if value is not None})
 
 
 def _require_new(folder: Path) -> None:

@@ -76,6 +76,7 @@ def _load_pretrained(name: str) -> Backbone:
         config = transformers.AutoConfig.from_pretrained(name)
     if not isinstance(config, CLIPConfig):
         raise BackboneError(f"backbone {name} is a {config.model_type!r}, not a 'clip'")
+    transformers.utils.logging.disable_progress_bar()  # of reading a file that is here already
     with _errors_of(name):
         # Only safetensors: a .bin file is a pickle, which may run code.
         clip, found = CLIPModel.from_pretrained(name, use_safetensors=True, dtype="float32", output_loading_info=True)

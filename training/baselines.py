@@ -6,7 +6,7 @@ Knows no pictures and no CLIP.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -14,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from training.config import TrainingError
+from training.meme_file import MemeFile
+from training.memes import Label
 from training.metrics import Metrics, choose_threshold, score_predictions
 from training.statistics import Scores
 
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
 
     from training.memes import Meme
 
-_WORD = re.compile(r"\w+")
+MAX_CAPTIONS: Final = 50_000
+_WORD: Final = re.compile(r"\w+")
 
 
 def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:
     """Labels [N], 1 = offensive."""
+    if isinstance(memes, MemeFile):
+        return memes.labels.astype(np.int64)
     return np.array([int(meme.label) for meme in memes], dtype=np.int64)
 
 
@@ -41,13 +46,20 @@ def score_with_majority(train: Sequence[Meme], held_out: Sequence[Meme]) -> Scor
 
 
 def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
-    """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation`` as the model's.
+    """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation``.
+
+    Of more than ``MAX_CAPTIONS`` memes it learns from so many, drawn at random: more would cost memory, and teach a
+    linear model of words little.
 
     Raises:
         TrainingError: ``train`` holds one label only.
     """
-    if len(found := {meme.label.name.lower() for meme in train}) == 1:
-        raise TrainingError(f"split train holds {found.pop()} memes only; TF-IDF needs both labels")
+    if len(found := np.unique(label_array(train))) == 1:
+        name = Label(found[0]).name.lower()
+        raise TrainingError(f"split train holds {name} memes only; TF-IDF needs both labels")
+    if len(train) > MAX_CAPTIONS:
+        drawn = np.random.default_rng(0).choice(len(train), MAX_CAPTIONS, replace=False)
+        train = [train[row] for row in np.sort(drawn).tolist()]
     if not any(_WORD.search(meme.text) for meme in train):
         return score_with_majority(train, held_out)
     pipeline = make_pipeline(

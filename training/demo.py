@@ -33,6 +33,6 @@ def build_demo(data: Path, bundle: Path, model_store: Path) -> Card:
     if not data.exists():
         write_demo_data(data)
     if not bundle.exists():
-        result = train(read_splits(data), TINY, DEMO_TRAINING, data_hash=data_hash(data))
+        result = train(read_splits(data, others=False), TINY, DEMO_TRAINING, data_hash=data_hash(data))
         save_bundle(result.bundle, bundle, report=result.report)
     return build_archive(bundle, VERSION, model_store)

@@ -25,7 +25,7 @@ HASH_SIZE: Final = 16  # a side of the perceptual hash: 256 bits
 # Bits in which hashes of nearly the same picture may differ. Pictures saved anew lie within 8; between 8 and 20 there
 # is next to nothing in real memes, unrelated pictures differ in about 128.
 MAX_DISTANCE: Final = 8
-_HASHES_AT_ONCE: Final = 1024  # compared with all others, 4 bytes a pair
+_PAIRS_AT_ONCE: Final = 2**23  # compared, 4 bytes each
 _LABEL_NAMES: Final = {Label.NON_OFFENSIVE: "non-offensive", Label.OFFENSIVE: "offensive"}
 
 
@@ -126,8 +126,9 @@ def group_near(hashes: Iterable[bytes]) -> dict[bytes, bytes]:
     leaders = {one: one for one in distinct}
     bits_NK = np.unpackbits(np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, HASH_SIZE**2 // 8), axis=1)
     signs_NK = bits_NK.astype(np.float32) * 2 - 1  # the dot product of signs is the bits less twice the distance
-    for start in range(0, len(distinct), _HASHES_AT_ONCE):
-        dots_MN = signs_NK[start : start + _HASHES_AT_ONCE] @ signs_NK.T
+    num_rows = max(1, _PAIRS_AT_ONCE // max(1, len(distinct)))
+    for start in range(0, len(distinct), num_rows):
+        dots_MN = signs_NK[start : start + num_rows] @ signs_NK.T
         for one, other in np.argwhere(dots_MN >= signs_NK.shape[1] - 2 * MAX_DISTANCE):
             first, second = (_find_leader(leaders, distinct[index]) for index in (start + one, other))
             leaders[second] = first

@@ -6,10 +6,17 @@ Offensive is the positive class. A figure that is not defined is None: AUROC whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from training.statistics import Estimate, McNemar
+
+# Keys of ``EvaluationReport.models``: the bundle, its two halves, and what it has to beat.
+MODEL: Final = "model"
+IMAGE_ONLY: Final = "image-only"
+TEXT_ONLY: Final = "text-only"
+TFIDF: Final = "tfidf"
+MAJORITY: Final = "majority"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +142,9 @@ class EvaluationReport:
         num: How many.
         num_offensive: How many of them are offensive.
         num_seen: How many have a near-duplicate in train.
-        num_openings: How often the test split was opened with this bundle; None for other splits and for archives.
+        num_openings: How often the test split was opened with this bundle; None for other splits, and where it could
+            not be counted, of which a warning tells.
+        temperature: By which the bundle divides a logit before it becomes a probability.
         num_resamples: Of the bootstrap.
         created: When, in UTC.
         memeguard_version: By which code.
@@ -161,6 +170,7 @@ class EvaluationReport:
     num_offensive: int
     num_seen: int
     num_openings: int | None
+    temperature: float
     num_resamples: int
     created: str
     memeguard_version: str

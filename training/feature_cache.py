@@ -52,6 +52,11 @@ class FeatureCache:
         """The cache in ``directory`` of ``predictor``'s backbone, preprocessing, tokenizer and kind of device."""
         return cls(directory / f"{_fingerprint(predictor)}.sqlite")
 
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the file; none if it is of no use."""
+        return self._path.parent if self._database is not None else None
+
     def close(self) -> None:
         """Close the file."""
         if self._database is not None:

@@ -1,12 +1,16 @@
-"""Feed memes to a classifier: pixels and tokens where the whole network learns, features where the head alone does.
+"""Feed memes to a network: pixels and tokens where a tower learns, features where the head alone does.
 
-Does not know losses or epochs.
+Neither holds a data set in memory. Does not know losses, epochs or labels.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+import os
+import tempfile
+import weakref
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -17,67 +21,131 @@ from training.feature_cache import feature_key
 from training.memes import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from memeguard.classifier import MemeClassifier
     from memeguard.predictor import Predictor, PreparedMeme
     from training.feature_cache import FeatureCache
     from training.memes import Meme
 
-_DECODING_THREADS = 4
-_BATCH = 32
+_DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
+_BATCH: Final = 32
+# What stays in memory: 10,000 memes decoded to 64 pixels a side or 890 of 224, or the features of 32,000.
+_KEPT_BYTES: Final = 128 * 2**20
 
 
 class Inputs(Protocol):
-    """The memes of one split, ready for a forward pass."""
+    """The memes of one split, a batch at a time."""
 
     def __len__(self) -> int:
         """Number of memes."""
 
-    def logits(self, classifier: MemeClassifier, rows: Tensor) -> Tensor:
-        """Offensive logits [B] of the memes at ``rows`` (int64 [B])."""
+    def network(self, classifier: MemeClassifier) -> nn.Module:
+        """The part of ``classifier`` that takes these inputs and returns offensive logits [B]."""
+
+    def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
+        """The network's arguments for each batch of ``rows`` (int64 [B]), in order; later ones are made meanwhile."""
 
 
 class PixelInputs:
-    """Decoded memes, for training the whole network; 3 * size^2 bytes each."""
+    """Memes decoded by several threads while the network learns from earlier ones; the first ones are kept decoded."""
 
-    def __init__(self, predictor: Predictor, memes: Sequence[Meme], name: str) -> None:
-        self._predictor = predictor
-        self._memes = list(prepare_memes(predictor, memes, name))
+    def __init__(self, predictor: Predictor, memes: Sequence[Meme]) -> None:
+        self._predictor, self._memes = predictor, memes
+        self._kept: dict[int, PreparedMeme] = {}
+        self._max_kept = _KEPT_BYTES // (3 * predictor.config.image.size**2)
 
     def __len__(self) -> int:
         return len(self._memes)
 
-    def logits(self, classifier: MemeClassifier, rows: Tensor) -> Tensor:
-        """Run both towers and the head."""
-        pixels_BCHW, captions = self._predictor.collate([self._memes[row] for row in rows.tolist()])
-        logits_B: Tensor = classifier(pixels_BCHW, captions)
-        return logits_B
+    def network(self, classifier: MemeClassifier) -> nn.Module:
+        """Both towers and the head."""
+        return classifier
+
+    def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
+        """Pixels [B, 3, size, size] and captions, on the predictor's device."""
+        pool = ThreadPoolExecutor(_DECODING_THREADS)
+        pending: deque[Future[tuple[Any, ...]]] = deque()
+        try:
+            for batch in rows:
+                pending.append(pool.submit(self._load, batch))
+                if len(pending) > _DECODING_THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _load(self, rows: Tensor) -> tuple[Any, ...]:
+        return self._predictor.collate([self._prepare(row) for row in rows.tolist()])
+
+    def _prepare(self, row: int) -> PreparedMeme:
+        if row in self._kept:
+            return self._kept[row]
+        prepared = _prepare_meme(self._predictor, self._memes[row])
+        if row < self._max_kept:
+            self._kept[row] = prepared
+        return prepared
 
 
 class FeatureInputs:
-    """Both towers' features, for training the head on a frozen backbone; computed once, or found in ``cache``."""
+    """Both towers' features, computed once or found in ``cache``; many of them are kept in a temporary file."""
 
     def __init__(
-        self, predictor: Predictor, memes: Sequence[Meme], name: str, cache: FeatureCache | None = None
+        self, predictor: Predictor, memes: Sequence[Meme], title: str, cache: FeatureCache | None = None
     ) -> None:
-        batches = _batches(memes, name)
-        features_N2D = torch.cat([_read_features(predictor, batch, cache) for batch in batches])
-        self._image_ND, self._text_ND = features_N2D.chunk(2, dim=1)
+        self._device, self._num = predictor.device, len(memes)
+        self._width = 2 * predictor.classifier.clip.projection_dim
+        # On disk beside the cache, for the usual folder of temporary files may be memory.
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as self
+            _KEPT_BYTES, dir=str(cache.directory) if cache and cache.directory else None
+        )
+        weakref.finalize(self, self._file.close)
+        for batch in _batches(memes, title):
+            self._file.write(_read_features(predictor, batch, cache).tobytes())
 
     def __len__(self) -> int:
-        return len(self._image_ND)
+        return self._num
 
-    def logits(self, classifier: MemeClassifier, rows: Tensor) -> Tensor:
-        """Run the head alone."""
-        logits_B: Tensor = classifier.head(self._image_ND[rows], self._text_ND[rows])
-        return logits_B
+    def network(self, classifier: MemeClassifier) -> nn.Module:
+        """The head alone."""
+        return classifier.head
+
+    def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
+        """Picture and caption features, [B, D] each."""
+        for batch in rows:
+            content = bytearray().join(map(self._read, batch.tolist()))
+            features_B2D = torch.frombuffer(content, dtype=torch.float32).view(len(batch), self._width)
+            yield features_B2D.to(self._device).chunk(2, dim=1)
+
+    def _read(self, row: int) -> bytes:
+        num_bytes = 4 * self._width
+        self._file.seek(row * num_bytes)
+        return self._file.read(num_bytes)
 
 
-def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> Tensor:
-    """Features [B, 2 D] of one batch, picture beside caption; what the cache lacks is computed and added to it."""
+class SubsetInputs:
+    """Some memes of other inputs."""
+
+    def __init__(self, inputs: Inputs, rows: Tensor) -> None:
+        self._inputs, self._rows = inputs, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def network(self, classifier: MemeClassifier) -> nn.Module:
+        """As of the others."""
+        return self._inputs.network(classifier)
+
+    def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
+        """As of the others."""
+        return self._inputs.batches(self._rows[batch] for batch in rows)
+
+
+def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:
+    """Features float32 [B, 2 D], picture beside caption; what the cache lacks is computed and added to it."""
     pictures = [meme.image_path.read_bytes() for meme in memes]
     keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]
     known = cache.read(keys) if cache else {}
@@ -91,7 +159,7 @@ def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCa
         if cache:
             cache.write(computed)
         known |= computed
-    return torch.from_numpy(np.stack([known[key] for key in keys])).to(predictor.device)
+    return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
 
 
 @torch.no_grad()
@@ -113,19 +181,22 @@ def check_captions(predictor: Predictor, memes: Iterable[Meme]) -> None:
         raise DataError(offenders)
 
 
-def prepare_memes(predictor: Predictor, memes: Sequence[Meme], name: str) -> Iterator[PreparedMeme]:
-    """Decode ``memes`` in order, several at once, with a progress bar called ``name``."""
-
-    def prepare(meme: Meme) -> PreparedMeme:
-        return predictor.prepare(meme.image_path.read_bytes(), meme.text)
-
+def prepare_memes(predictor: Predictor, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
+    """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        for batch in _batches(memes, name):
-            yield from pool.map(prepare, batch)
+        for batch in _batches(memes, title):
+            yield from pool.map(lambda meme: _prepare_meme(predictor, meme), batch)
 
 
-def _batches(memes: Sequence[Meme], name: str) -> Iterator[Sequence[Meme]]:
-    with tqdm(total=len(memes), desc=name, unit="meme", disable=None) as progress:
+def _prepare_meme(predictor: Predictor, meme: Meme) -> PreparedMeme:
+    try:
+        return predictor.prepare(meme.image_path.read_bytes(), meme.text)
+    except (OSError, MemeError) as error:  # it was fine when the data was read
+        raise DataError([f"{meme.where}: {error}"]) from error
+
+
+def _batches(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:
+    with tqdm(total=len(memes), desc=title, unit="meme", disable=None) as progress:
         for start in range(0, len(memes), _BATCH):
             batch = memes[start : start + _BATCH]
             yield batch

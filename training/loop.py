@@ -1,41 +1,38 @@
 """Epochs: lower the loss on the training split, and keep the weights that rank the validation split best.
 
-Does not know what the inputs are made of, nor what the fitted classifier is for.
+Does not know what the inputs are made of, how a step is made, nor what the fitted classifier is for.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import math
-from typing import TYPE_CHECKING
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from torch.nn import functional
 from tqdm import tqdm
 
 from memeguard.predictor import non_offensive_probability
-from training.config import OptimizerName, TrainingConfig, TrainingError
+from training.config import TrainingConfig, TrainingError
 from training.metrics import score_predictions
+from training.stepper import Stepper, draw_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from accelerate import Accelerator
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from memeguard.classifier import MemeClassifier
+    from training.checkpoint import Checkpoint
     from training.inputs import Inputs
+    from training.tuning import ParameterGroup
 
-_OPTIMIZERS: dict[OptimizerName, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-}
-_WEIGHT_DECAY = 1e-2
-_WARMUP_SHARE = 0.1
-_MAX_GRADIENT_NORM = 1.0
-_EVALUATION_BATCH = 64
+_EVALUATION_BATCH: Final = 64
 
 
 def fit(
@@ -43,114 +40,171 @@ def fit(
     inputs: Mapping[str, Inputs],
     labels: Mapping[str, NDArray[np.int64]],
     config: TrainingConfig,
+    groups: Sequence[ParameterGroup],
     *,
-    train_backbone: bool,
+    checkpoint: Checkpoint | None = None,
+    title: str = "train",
 ) -> list[dict[str, float]]:
     """Train ``classifier`` in place; it ends in evaluation mode with the weights of its best epoch.
 
     Args:
-        classifier: Its head always learns, its towers if ``train_backbone``.
+        classifier: On its device; what learns of it requires gradients.
         inputs: Of the splits ``train`` and ``validation``.
         labels: Of the same splits, [N], 1 = offensive.
         config: How to train.
-        train_backbone: Whether the towers learn too.
+        groups: What learns, the head first, and at which peak learning rate.
+        checkpoint: Where the state is kept, and gone on from if there is one.
+        title: Of the progress bar.
 
     Returns:
         Mean loss and validation AUROC of each epoch.
 
     Raises:
-        TrainingError: The loss or an answer is no longer finite.
+        TrainingError: The loss or an answer is no longer finite; the checkpoint is damaged or of another training.
     """
-    epoch = _Epoch(classifier, inputs["train"], labels["train"], config, train_backbone=train_backbone)
-    history: list[dict[str, float]] = []
-    best_auroc, best_epoch, best_weights = -math.inf, 0, classifier.state_dict()
-    with tqdm(range(1, config.num_epochs + 1), desc="train", unit="epoch", disable=None) as progress:
-        for number in progress:
-            loss = epoch.run(number)
-            probabilities = predict_probabilities(classifier, inputs["validation"])
-            if not np.isfinite(probabilities).all():
-                raise _explosion("the model's answers are not numbers", number, config)
-            auroc = score_predictions(labels["validation"], probabilities, threshold=0.5).auroc
-            history.append({"loss": loss, "validation_auroc": auroc})
-            progress.set_postfix(loss=f"{loss:.3f}", auroc=f"{auroc:.3f}")
-            if auroc > best_auroc:
-                best_auroc, best_epoch, best_weights = auroc, number, copy.deepcopy(classifier.state_dict())
-            elif number - best_epoch >= config.patience:
-                break
-    classifier.load_state_dict(best_weights)
-    classifier.eval()
-    return history
+    num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
+    network = inputs["train"].network(classifier)
+    stepper = Stepper(network, groups, labels["train"], config, config.num_epochs * num_batches)
+    try:
+        run = _Run(classifier, stepper, inputs, labels["validation"], config, checkpoint)
+        return run.train(title)
+    finally:
+        stepper.release()
+        classifier.eval()
 
 
 @torch.no_grad()
+def predict_logits(network: nn.Module, inputs: Inputs, accelerator: Accelerator | None = None) -> NDArray[np.float64]:
+    """Offensive logits [N] of a network in evaluation mode; the accelerator's processes share the work."""
+    num = len(inputs)
+    world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
+    own = torch.arange(math.ceil(num / world)) * world + rank
+    with contextlib.closing(inputs.batches(torch.split(own.clamp(max=num - 1), _EVALUATION_BATCH))) as batches:
+        logits = torch.cat([network(*batch).float() for batch in batches])
+    if accelerator and world > 1:
+        logits = accelerator.gather(logits[None]).T.reshape(-1)
+    return logits[:num].cpu().numpy().astype(np.float64)
+
+
 def predict_probabilities(classifier: MemeClassifier, inputs: Inputs) -> NDArray[np.float64]:
     """Probabilities [N] of being non-offensive; leaves ``classifier`` in evaluation mode."""
-    classifier.eval()
-    batches = torch.split(torch.arange(len(inputs)), _EVALUATION_BATCH)
-    logits = torch.cat([inputs.logits(classifier, rows) for rows in batches])
-    return np.array([non_offensive_probability(logit) for logit in logits.tolist()])
+    logits = predict_logits(inputs.network(classifier.eval()), inputs)
+    temperature = classifier.config.labels.temperature
+    return np.array([non_offensive_probability(logit, temperature) for logit in logits.tolist()])
 
 
-class _Epoch:
-    """One pass over the training split, with the state that lasts from one to the next."""
+@dataclass(kw_only=True)
+class _State:
+    """How far a training is; with the weights, all there is to know."""
 
-    def __init__(
+    epoch: int = 1
+    step: int = 0  # made in this epoch
+    loss: float = 0.0  # summed over them
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_auroc: float = -1.0
+    best_epoch: int = 0
+
+    def is_finished(self, config: TrainingConfig) -> bool:
+        """Whether no further epoch is due."""
+        done = self.epoch - 1
+        return done >= config.num_epochs or (done > 0 and done - self.best_epoch >= config.patience)
+
+
+class _Run:
+    """One training and how far it is."""
+
+    def __init__(  # noqa: PLR0917 - its only caller is ``fit``
         self,
         classifier: MemeClassifier,
-        inputs: Inputs,
-        labels: NDArray[np.int64],
+        stepper: Stepper,
+        inputs: Mapping[str, Inputs],
+        validation_labels: NDArray[np.int64],
         config: TrainingConfig,
-        *,
-        train_backbone: bool,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        self._classifier, self._inputs, self._config, self._train_backbone = classifier, inputs, config, train_backbone
-        classifier.clip.requires_grad_(train_backbone)
-        self._trainable = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-        device = self._trainable[0].device
-        self._targets = torch.from_numpy(labels).float().to(device)
-        # The rarer label weighs as much in all as the other one.
-        self._positive_weight = (len(labels) - self._targets.sum()) / self._targets.sum()
-        self._order = torch.Generator().manual_seed(config.seed)
-        self._optimizer = _OPTIMIZERS[config.optimizer](
-            self._trainable,
-            lr=config.learning_rate,  # type: ignore[call-arg]
-            weight_decay=_WEIGHT_DECAY,
-        )
-        num_steps = config.num_epochs * math.ceil(len(inputs) / config.batch_size)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: _learning_rate_factor(step, num_steps)
-        )
+        self._classifier, self._stepper, self._inputs, self._config = classifier, stepper, inputs, config
+        self._validation_labels = validation_labels
+        self._num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
+        self._state, self._best = _State(), dict[str, "Tensor"]()
+        self._checkpoint, self._written = checkpoint, time.monotonic()
+        if checkpoint and (kept := checkpoint.read()):
+            tensors, state = kept
+            self._state = _State(**state)
+            stepper.load(tensors)
+            self._best = {name: tensors[f"best.{name}"] for name in stepper.weights if self._state.best_epoch}
 
-    def run(self, number: int) -> float:
-        """Train on every meme once, in a new order; return the mean loss of the steps."""
+    def train(self, title: str) -> list[dict[str, float]]:
+        """Go on until no epoch is due, then put the best weights in place; return the history."""
+        state, config = self._state, self._config
+        num = len(self._inputs["train"])
+        done = (state.epoch - 1) * num + state.step * config.batch_size
+        silent = None if self._stepper.accelerator.is_main_process else True
+        with tqdm(total=config.num_epochs * num, initial=done, desc=title, unit="meme", disable=silent) as progress:
+            while not state.is_finished(config):
+                try:
+                    for num_seen in self._run_epoch():
+                        progress.update(num_seen)
+                    self._close_epoch()
+                except TrainingError as error:
+                    raise self._explain(error) from error
+                self._keep()
+                last = state.history[-1]
+                progress.set_postfix(epoch=len(state.history), loss=last["loss"], auroc=last["validation_auroc"])
+        self._stepper.load_weights(self._best)
+        return state.history
+
+    def _run_epoch(self) -> Iterator[int]:
+        """Train on every meme once, in an order of this epoch's own; yields the number of memes after each step."""
         # A frozen tower stays in evaluation mode: its dropout would blur features that nothing can adapt to.
-        self._classifier.clip.train(self._train_backbone)
-        self._classifier.head.train()
-        losses = []
-        for rows in torch.split(torch.randperm(len(self._inputs), generator=self._order), self._config.batch_size):
-            loss = functional.binary_cross_entropy_with_logits(
-                self._inputs.logits(self._classifier, rows), self._targets[rows], pos_weight=self._positive_weight
-            )
-            if not torch.isfinite(loss):
-                raise _explosion(f"the loss is {loss.item()}", number, self._config)
-            self._step(loss)
-            losses.append(loss.item())
-        return float(np.mean(losses))
+        self._classifier.eval()
+        self._stepper.network.train()
+        state = self._state
+        generator = torch.Generator().manual_seed(draw_seed(self._config.seed, state.epoch))
+        order = torch.randperm(len(self._inputs["train"]), generator=generator)
+        parts = (part for batch in self._batches(order) for part in self._stepper.parts(batch))
+        with contextlib.closing(self._inputs["train"].batches(parts)) as arguments:
+            for batch in self._batches(order):
+                number = (state.epoch - 1) * self._num_batches + state.step
+                state.loss += self._stepper.step(number, batch, arguments)
+                state.step += 1
+                yield len(batch)
+                if self._checkpoint and time.monotonic() - self._written >= self._checkpoint.every_s:
+                    self._keep()
 
-    def _step(self, loss: Tensor) -> None:
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._trainable, _MAX_GRADIENT_NORM)
-        self._optimizer.step()
-        self._schedule.step()
+    def _batches(self, order: Tensor) -> Iterator[Tensor]:
+        """The batches of the epoch that are still to come."""
+        size = self._config.batch_size
+        for start in range(self._state.step * size, len(order), size):
+            yield order[start : start + size]
 
+    def _close_epoch(self) -> None:
+        """Validate, and remember the weights if they are the best so far."""
+        state, stepper = self._state, self._stepper
+        stepper.network.eval()
+        logits = predict_logits(stepper.network, self._inputs["validation"], stepper.accelerator)
+        if not np.isfinite(logits).all():
+            raise TrainingError("the model's answers are not numbers")
+        probabilities = np.array([non_offensive_probability(logit) for logit in logits.tolist()])
+        auroc = score_predictions(self._validation_labels, probabilities, threshold=0.5).auroc
+        state.history.append({"loss": state.loss / self._num_batches, "validation_auroc": auroc})
+        if auroc > state.best_auroc:
+            state.best_auroc, state.best_epoch = auroc, state.epoch
+            self._best = {name: weight.detach().clone() for name, weight in stepper.weights.items()}
+        state.epoch, state.step, state.loss = state.epoch + 1, 0, 0.0
 
-def _explosion(what: str, number: int, config: TrainingConfig) -> TrainingError:
-    return TrainingError(f"{what} in epoch {number}; choose a learning rate below {config.learning_rate}")
+    def _keep(self) -> None:
+        """Write the checkpoint; a disk that is full costs it, not the training."""
+        self._written = time.monotonic()
+        if self._checkpoint is None or not self._stepper.accelerator.is_main_process:
+            return
+        best = {f"best.{name}": weight for name, weight in self._best.items()}
+        try:
+            self._checkpoint.write({**self._stepper.state(), **best}, asdict(self._state))
+        except OSError as error:
+            tqdm.write(f"warning: checkpoint {self._checkpoint.path} is not written: {error}")
 
-
-def _learning_rate_factor(step: int, num_steps: int) -> float:
-    num_warmup = max(1, int(num_steps * _WARMUP_SHARE))
-    if step < num_warmup:
-        return (step + 1) / num_warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup)))
+    def _explain(self, error: TrainingError) -> TrainingError:
+        message = f"{error} in epoch {self._state.epoch}; choose a learning rate below {self._config.learning_rate}"
+        if self._checkpoint and self._checkpoint.path.exists():
+            message += f" and go on from the last good state, {self._checkpoint.path}, with --resume"
+        return TrainingError(message)

@@ -14,6 +14,7 @@ import torch
 from memeguard.predictor import PreparedMeme, non_offensive_probability
 from training.baselines import label_array
 from training.config import TrainingError
+from training.evaluation_report import IMAGE_ONLY, MODEL, TEXT_ONLY
 from training.inputs import prepare_memes
 from training.statistics import Scores
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from memeguard.predictor import Predictor
     from training.memes import Meme
 
-MODEL, IMAGE_ONLY, TEXT_ONLY, TFIDF, MAJORITY = "model", "image-only", "text-only", "tfidf", "majority"
 _BATCH: Final = 32
 _MID_GREY: Final = 128
 
@@ -52,12 +52,12 @@ def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -
         logits[TEXT_ONLY] += head(grey_1D.expand_as(image_BD), text_BD).tolist()
     if not np.isfinite(logits[MODEL]).all():
         raise TrainingError("the bundle's answers are not numbers: its weights are damaged")
-    labels, threshold = label_array(memes), predictor.config.labels.threshold
+    labels, config = label_array(memes), predictor.config.labels
     return {
         name: Scores(
             labels=labels,
-            probabilities=np.array([non_offensive_probability(logit) for logit in values]),
-            threshold=threshold,
+            probabilities=np.array([non_offensive_probability(logit, config.temperature) for logit in values]),
+            threshold=config.threshold,
         )
         for name, values in logits.items()
     }

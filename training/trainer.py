@@ -1,4 +1,4 @@
-"""Fine-tune a CLIP on labelled memes: backbone, epochs, threshold, and what the result has to be compared with.
+"""Fine-tune a CLIP on labelled memes: one classifier, its calibration, and what it has to be compared with.
 
 Does not know how memes are read, nor how the bundle is archived or served.
 """
@@ -6,32 +6,31 @@ Does not know how memes are read, nor how the bundle is archived or served.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
+import memeguard
 from memeguard.bundle import Bundle
-from memeguard.classifier import MemeClassifier
-from memeguard.config import HeadConfig, LabelConfig, Modalities, ModelConfig
 from memeguard.predictor import Predictor
-from training.backbones import Backbone, load_backbone
-from training.baselines import label_array, majority_baseline, tfidf_baseline
-from training.config import TrainingConfig, TrainingError
-from training.feature_cache import FeatureCache
-from training.inputs import FeatureInputs, Inputs, PixelInputs, check_captions
-from training.loop import fit, predict_probabilities
-from training.metrics import Metrics, choose_threshold, score_predictions
+from training.baselines import label_array, score_with_majority, score_with_tfidf
+from training.calibration import calibrate
+from training.comparison import find_warnings, measure
+from training.cross_validation import choose_num_folds, predict_out_of_fold
+from training.devices import resolve_device
+from training.evaluation_report import MAJORITY, MODEL, TFIDF
+from training.experiment import Experiment
+from training.inputs import PixelInputs
+from training.loop import predict_probabilities
+from training.metrics import Metrics, score_predictions
+from training.statistics import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from memeguard.classifier import MemeClassifier
+    from training.checkpoint import Checkpoints
+    from training.config import TrainingConfig
     from training.memes import Meme
-
-# A backbone from scratch has no features worth protecting: much dropout would only slow it down.
-_DROPOUT_FROM_SCRATCH = (0.0, 0.1, 0.0)
 
 
 class TrainingResult(NamedTuple):
@@ -42,16 +41,18 @@ class TrainingResult(NamedTuple):
 
 
 def train(
-    splits: dict[str, list[Meme]],
+    splits: Mapping[str, Sequence[Meme]],
     backbone_name: str,
     config: TrainingConfig,
     *,
     data_hash: str = "",
     cache_dir: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """Fine-tune the CLIP called ``backbone_name`` on ``splits``.
 
-    A pretrained backbone stays frozen and its head learns; one made from scratch learns as a whole.
+    Temperature and threshold come from predictions on memes that were not learnt from: out-of-fold ones of the training
+    split, grouped by near-duplicate, or those of the validation split (see ``TrainingConfig.num_folds``).
 
     Args:
         splits: Memes by split; ``train`` and ``validation`` are used.
@@ -59,93 +60,72 @@ def train(
         config: How to train.
         data_hash: Which data this is, for the report.
         cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
+        checkpoints: Where unfinished trainings are kept and gone on from, with the result that they would have had
+            without the interruption; nowhere by default.
 
     Raises:
         TrainingError: A split is empty or holds one label only, or the loss is not finite.
         BackboneError: The backbone cannot be loaded.
         DataError: A caption has more tokens than the model may read.
     """
-    _check_splits(splits)
-    device = resolve_device(config.device)
-    torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
-    classifier = _build_classifier(backbone, config.modalities)
-    predictor = Predictor(Bundle(classifier, backbone.tokenizer), device=device)
-    check_captions(predictor, itertools.chain(*splits.values()))
-    inputs = _read_inputs(predictor, splits, cache_dir, frozen=backbone.pretrained)
-    labels = {name: label_array(splits[name]) for name in inputs}
-    history = fit(classifier, inputs, labels, config, train_backbone=not backbone.pretrained)
+    experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
+    if checkpoints:
+        checkpoints = checkpoints.for_settings(
+            {
+                **dataclasses.asdict(config),
+                "backbone": backbone_name,
+                "data_sha256": data_hash,
+                "num_memes": {name: len(memes) for name, memes in experiment.memes.items()},
+                "memeguard_version": memeguard.__version__,
+            }
+        )
+    fitted = experiment.fit(config, checkpoint=checkpoints.named("model") if checkpoints else None)
+    classifier, labels = fitted.classifier, experiment.labels["validation"]
+    cross_validation = None
+    if num_folds := choose_num_folds(config, experiment):
+        held_out = predict_out_of_fold(experiment, config, num_folds, cache_dir=cache_dir, checkpoints=checkpoints)
+        label_config = calibrate(experiment.labels["train"], held_out.logits)
+        cross_validation = held_out.summarize(experiment.labels["train"])
+    else:
+        label_config = calibrate(labels, experiment.predict_logits(classifier, "validation"))
+    classifier.config = dataclasses.replace(classifier.config, labels=label_config)
 
-    probabilities = predict_probabilities(classifier, inputs["validation"])
-    threshold = choose_threshold(labels["validation"], probabilities)
-    classifier.config = dataclasses.replace(classifier.config, labels=LabelConfig(threshold=threshold))
-    rows = {
-        "model": score_predictions(labels["validation"], probabilities, threshold),
-        "tfidf": tfidf_baseline(splits["train"], splits["validation"], splits["validation"]),
-        "majority": majority_baseline(splits["train"], splits["validation"]),
-    }
+    scores = _score(experiment, classifier)
     report = {
         "backbone": backbone_name,
-        "training": dataclasses.asdict(config),
-        "epochs": history,
+        "training": {**dataclasses.asdict(config), "tune": experiment.tune, "num_folds": num_folds},
+        "epochs": fitted.history,
         "data": {"sha256": data_hash, "num_memes": {name: len(memes) for name, memes in splits.items()}},
-        "threshold": threshold,
-        "validation": {name: dataclasses.asdict(metrics) for name, metrics in rows.items()},
+        "threshold": label_config.threshold,
+        "temperature": label_config.temperature,
+        "cross_validation": cross_validation,
+        "validation": {name: dataclasses.asdict(_summarize(one)) for name, one in scores.items()},
+        "warnings": find_warnings(measure(scores), labels, 0, "validation"),
     }
-    return TrainingResult(Bundle(classifier.cpu(), backbone.tokenizer), report)
+    return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
 
 
-def evaluate_memes(bundle: Bundle, memes: Sequence[Meme], *, device: str = "auto", name: str = "test") -> Metrics:
+def _score(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Scores]:
+    """The validation split as judged by the classifier and by what it has to beat."""
+    train_memes, memes = experiment.memes["train"], experiment.memes["validation"]
+    model = Scores(
+        labels=experiment.labels["validation"],
+        probabilities=predict_probabilities(classifier, experiment.inputs["validation"]),
+        threshold=classifier.config.labels.threshold,
+    )
+    return {
+        MODEL: model,
+        TFIDF: score_with_tfidf(train_memes, memes, memes),
+        MAJORITY: score_with_majority(train_memes, memes),
+    }
+
+
+def _summarize(scores: Scores) -> Metrics:
+    return score_predictions(scores.labels, scores.probabilities, scores.threshold)
+
+
+def evaluate_memes(bundle: Bundle, memes: Sequence[Meme], *, device: str = "auto") -> Metrics:
     """Score ``bundle`` on ``memes`` at its own threshold."""
     predictor = Predictor(bundle, device=resolve_device(device))
-    probabilities = predict_probabilities(predictor.classifier, PixelInputs(predictor, memes, f"read {name}"))
+    probabilities = predict_probabilities(predictor.classifier, PixelInputs(predictor, memes))
     return score_predictions(label_array(memes), probabilities, predictor.config.labels.threshold)
-
-
-def resolve_device(name: str) -> str:
-    """``auto`` is a GPU where there is one; raises ``TrainingError`` for a device this machine lacks."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"device {name!r} is not available here: {error}") from error
-    return name
-
-
-def _read_inputs(
-    predictor: Predictor, splits: dict[str, list[Meme]], cache_dir: Path | None, *, frozen: bool
-) -> dict[str, Inputs]:
-    names = ("train", "validation")
-    if not frozen:
-        return {name: PixelInputs(predictor, splits[name], f"read {name}") for name in names}
-    if cache_dir is None:
-        return {name: FeatureInputs(predictor, splits[name], f"read {name}") for name in names}
-    with closing(FeatureCache.for_backbone(cache_dir, predictor)) as cache:
-        return {name: FeatureInputs(predictor, splits[name], f"read {name}", cache) for name in names}
-
-
-def _check_splits(splits: dict[str, list[Meme]]) -> None:
-    for name in ("train", "validation"):
-        found = {meme.label.name.lower() for meme in splits.get(name, [])}
-        if not found:
-            raise TrainingError(f"split {name} has no rows")
-        if len(found) == 1:
-            raise TrainingError(f"split {name} holds {found.pop()} memes only; both labels are needed")
-
-
-def _build_classifier(backbone: Backbone, modalities: Modalities) -> MemeClassifier:
-    head = HeadConfig(modalities=modalities)
-    if not backbone.pretrained:
-        head = dataclasses.replace(head, dropout=_DROPOUT_FROM_SCRATCH)
-    config = ModelConfig(
-        backbone=backbone.name,
-        clip=backbone.clip.config.to_dict(),
-        image=backbone.image,
-        text=backbone.text,
-        head=head,
-    )
-    classifier = MemeClassifier(config)
-    classifier.clip.load_state_dict(backbone.clip.state_dict())
-    return classifier

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 import memeguard
 from memeguard.classifier import MemeClassifier
-from memeguard.config import FORMAT_VERSION, ModelConfig
+from memeguard.config import FORMAT_VERSION, READABLE_VERSIONS, ModelConfig
 from memeguard.errors import BundleError
 
 CONFIG, WEIGHTS, TOKENIZER, REPORT = "config.json", "model.safetensors", "tokenizer.json", "report.json"
@@ -116,9 +116,9 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise BundleError(f"{path} does not belong to a memeguard bundle (its member 'format' is not {_FORMAT!r})")
-    if content.get("format_version") != FORMAT_VERSION:
-        version = content.get("format_version")
-        raise BundleError(f"{path} has format version {version!r}; this code reads version {FORMAT_VERSION}")
+    if (version := content.get("format_version")) not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise BundleError(f"{path} has format version {version!r}; this code reads the versions {readable}")
     checksums = content.get("sha256")
     if not isinstance(checksums, dict) or not {WEIGHTS, TOKENIZER} <= checksums.keys():
         raise BundleError(f"{path} lacks the checksums of {WEIGHTS} and {TOKENIZER}")

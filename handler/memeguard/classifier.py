@@ -91,10 +91,11 @@ class FusionHead(nn.Module):
 class MemeClassifier(nn.Module):
     """CLIP's towers and the fusion head."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, clip: CLIPModel | None = None) -> None:
+        """``clip`` is built from ``config`` unless it is given; the head's weights are random."""
         super().__init__()
         self.config = config
-        self.clip = CLIPModel(CLIPConfig(**config.clip))
+        self.clip = CLIPModel(CLIPConfig(**config.clip)) if clip is None else clip
         self.head = FusionHead(self.clip.projection_dim, config.head)
 
     def encode_images(self, pixels_BCHW: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ Knows no tensors; reading and writing the file is ``bundle``'s business.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from memeguard.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no temperature
+READABLE_VERSIONS = (1, 2)
 Modalities = Literal["both", "image", "text"]
 
 # Mean and standard deviation of CLIP's training pictures (Radford et al. 2021, openai/CLIP clip/clip.py).
@@ -57,11 +59,16 @@ class HeadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """The words an answer uses, and the probability of being non-offensive from which the answer is "non-offensive"."""
+    """How a logit becomes an answer.
+
+    ``temperature`` divides the logit before it becomes a probability (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks"); from the probability ``threshold`` of being non-offensive on, the answer is "non-offensive".
+    """
 
     offensive: str = "Offensive"
     non_offensive: str = "Non-offensive"
     threshold: float = 0.5
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,9 @@ class ModelConfig:
         threshold = self.labels.threshold
         if type(threshold) not in (int, float) or not 0.0 <= threshold <= 1.0:
             raise BundleError(f"config.json: threshold {threshold!r} is not a number in [0, 1]")
+        temperature = self.labels.temperature
+        if type(temperature) not in (int, float) or not 0.0 < temperature < math.inf:
+            raise BundleError(f"config.json: temperature {temperature!r} is not a positive number")
         if (words := (self.labels.offensive, self.labels.non_offensive)) != (
             expected := ("Offensive", "Non-offensive")
         ):

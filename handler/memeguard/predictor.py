@@ -98,16 +98,17 @@ class Predictor:
 
     def _judge(self, logit: float) -> Verdict:
         labels = self.config.labels
-        probability = non_offensive_probability(logit)
+        probability = non_offensive_probability(logit, labels.temperature)
         harmless = probability >= labels.threshold
         return Verdict(labels.non_offensive if harmless else labels.offensive, probability, logit)
 
 
-def non_offensive_probability(logit: float) -> float:
-    """``1 - sigmoid(logit)`` of the offensive logit, in the form that does not overflow."""
-    if logit < 0:
-        return 1.0 / (1.0 + math.exp(logit))
-    odds = math.exp(-logit)
+def non_offensive_probability(logit: float, temperature: float = 1.0) -> float:
+    """``1 - sigmoid(logit / temperature)`` of the offensive logit, in the form that does not overflow."""
+    scaled = logit / temperature
+    if scaled < 0:
+        return 1.0 / (1.0 + math.exp(scaled))
+    odds = math.exp(-scaled)
     return odds / (1.0 + odds)
 
 

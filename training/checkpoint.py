@@ -1,0 +1,111 @@
+"""Keep the state of an unfinished training in one file that is whole or not there: safetensors, and JSON in its header.
+
+Does not know what the tensors are for. (accelerate's own ``save_state`` pickles, and leaves half a folder if killed.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from training.config import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+EVERY_S: Final = 60.0  # seconds of work that a kill may cost
+_STATE, _SETTINGS = "state", "settings"
+# What may be another when a training goes on: the result then is another than without the interruption.
+_ADJUSTABLE: Final = frozenset({"learning_rate", "backbone_learning_rate", "device", "num_epochs", "patience"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A place for one training's state.
+
+    Attributes:
+        path: The file; its folder is made when it is first written.
+        settings: JSON-ready; what the training depends on. A state of other settings is not gone on from.
+        every_s: Seconds between two writings within an epoch; each epoch's end is written anyway.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    every_s: float = EVERY_S
+
+    def write(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Replace what was kept, at once: a kill leaves the old state or the new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        staged = self.path.with_suffix(".partial")
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(on_cpu, staged, {_STATE: json.dumps(state), _SETTINGS: json.dumps(self.settings)})
+        with staged.open("rb") as file:
+            os.fsync(file.fileno())
+        staged.replace(self.path)
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors, on the CPU, and state; None if nothing was kept.
+
+        Raises:
+            TrainingError: The file is damaged, or of a training with other settings.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                header = file.metadata() or {}
+                state, settings = json.loads(header[_STATE]), json.loads(header[_SETTINGS])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise TrainingError(f"checkpoint {self.path} is damaged: {error}; remove it to begin anew") from error
+        self._check_settings(settings)
+        return tensors, state
+
+    def _check_settings(self, found: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(self.settings))
+        names = sorted((found.keys() | wanted.keys()) - _ADJUSTABLE)
+        if differing := [name for name in names if found.get(name) != wanted.get(name)]:
+            parts = [f"{name} was {found.get(name)!r}, now it is {wanted.get(name)!r}" for name in differing]
+            raise TrainingError(f"checkpoint {self.path} is of another training: {'; '.join(parts)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """A folder for the checkpoints of one command, which may train several times.
+
+    Attributes:
+        folder: Made when it is needed.
+        settings: What all of these trainings depend on.
+        every_s: See ``Checkpoint``.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    every_s: float = EVERY_S
+
+    def for_settings(self, settings: Mapping[str, Any]) -> Checkpoints:
+        """The same folder for trainings that depend on ``settings``."""
+        return replace(self, settings=settings)
+
+    def exist(self) -> bool:
+        """Whether an unfinished training was kept."""
+        return any(self.folder.glob("*.safetensors"))
+
+    def remove(self) -> None:
+        """Forget all of them; their trainings are done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def named(self, name: str) -> Checkpoint:
+        """The checkpoint of one of them."""
+        return Checkpoint(
+            path=self.folder / f"{name}.safetensors", settings={**self.settings, "part": name}, every_s=self.every_s
+        )

@@ -1,0 +1,50 @@
+"""Where a network learns: which device, in which precision, in how many processes (accelerate's business).
+
+Does not know what is learnt.
+"""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+from accelerate.state import AcceleratorState
+
+from training.config import Precision, TrainingError
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` is a GPU where there is one, raises ``TrainingError`` for a device this machine lacks."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() and PartialState().device.type == "cuda" else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"device {name!r} is not available here: {error}") from error
+    return name
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all that ``accelerate launch`` may have started."""
+    return bool(PartialState().is_main_process)
+
+
+def make_accelerator(device: torch.device, precision: Precision, *, towers_learn: bool) -> Accelerator:
+    """Accelerate's view of one training: several processes if ``accelerate launch`` started them, else one.
+
+    Args:
+        device: On which network and inputs lie.
+        precision: ``auto`` is bf16 for towers that learn on a GPU that has it.
+        towers_learn: Whether more than the head learns.
+    """
+    if precision == "auto":
+        suits = towers_learn and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bf16" if suits else "fp32"
+    # accelerate keeps one state for each process, with the precision in it; the next training may want another.
+    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)  # noqa: SLF001
+    return Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=device.type == "cpu",
+        device_placement=False,  # inputs come on their device, and so does the classifier
+        # An ablation without captions leaves the text tower without gradients.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )

@@ -1,0 +1,174 @@
+"""One data set and one backbone, read once, to be trained on with one setting after another.
+
+Does not know how the settings are chosen, nor what the fitted classifiers are for.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from memeguard.bundle import Bundle
+from memeguard.classifier import MemeClassifier
+from memeguard.config import HeadConfig, ModelConfig
+from memeguard.predictor import Predictor
+from training.backbones import load_backbone
+from training.baselines import label_array
+from training.calibration import undo_class_weights
+from training.config import TrainingConfig, TrainingError, Tune
+from training.devices import resolve_device
+from training.feature_cache import FeatureCache
+from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs, check_captions
+from training.loop import fit, predict_logits
+from training.memes import Label
+from training.tuning import Tuning, choose_tune
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from training.checkpoint import Checkpoint
+    from training.memes import Meme
+
+_SPLITS: Final = ("train", "validation")
+# A backbone from scratch has no features worth protecting: much dropout would only slow it down.
+_DROPOUT_FROM_SCRATCH: Final = (0.0, 0.1, 0.0)
+
+
+class Fitted(NamedTuple):
+    """One training's classifier, in evaluation mode, and its epochs; ``auroc`` is the best one's on validation."""
+
+    classifier: MemeClassifier
+    history: list[dict[str, float]]
+    auroc: float
+
+
+class Experiment:
+    """One data set and one backbone, read once, to be trained on with one setting after another."""
+
+    def __init__(
+        self,
+        splits: Mapping[str, Sequence[Meme]],
+        backbone_name: str,
+        *,
+        tune: Tune | None = None,
+        device: str = "auto",
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Load the backbone; if it stays frozen, read the features of all memes.
+
+        Args:
+            splits: Memes by split; ``train`` and ``validation`` are used.
+            backbone_name: See ``load_backbone``.
+            tune: What the settings to come have in common.
+            device: See ``resolve_device``.
+            cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
+
+        Raises:
+            TrainingError: A split is empty or holds one label only, or ``tune`` does not suit the backbone.
+            BackboneError: The backbone cannot be loaded.
+            DataError: A caption has more tokens than the model may read.
+        """
+        _check_splits(splits)
+        self.memes = {name: splits[name] for name in _SPLITS}
+        self.labels = {name: label_array(memes) for name, memes in self.memes.items()}
+        self._device = resolve_device(device)
+        self._backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
+        self.tune = choose_tune(TrainingConfig(tune=tune), pretrained=self._backbone.pretrained)
+        predictor = Predictor(Bundle(self._make_classifier(TrainingConfig()), self.tokenizer), device=self._device)
+        check_captions(predictor, itertools.chain(*self.memes.values()))
+        self.inputs = self._read_inputs(predictor, cache_dir)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The backbone's."""
+        return self._backbone.tokenizer
+
+    def fit(
+        self,
+        config: TrainingConfig,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        checkpoint: Checkpoint | None = None,
+        title: str = "train",
+    ) -> Fitted:
+        """Train one classifier; the same arguments give the same one.
+
+        Args:
+            config: Its ``device`` is not looked at, its ``tune`` has to be the experiment's.
+            rows: Which memes of the training split to learn from; all by default.
+            checkpoint: Where the state is kept, and gone on from.
+            title: Of the progress bar.
+
+        Raises:
+            TrainingError: The loss is not finite, or the checkpoint is not of this training.
+        """
+        if choose_tune(config, pretrained=self._backbone.pretrained) != self.tune:
+            raise TrainingError(f"tune is {config.tune!r}; the experiment was prepared for {self.tune!r}")
+        inputs, labels = dict(self.inputs), dict(self.labels)
+        if rows is not None:
+            inputs["train"] = SubsetInputs(inputs["train"], torch.from_numpy(rows))
+            labels["train"] = labels["train"][rows]
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.manual_seed(config.seed)
+        classifier = self._make_classifier(config).to(self._device)
+        tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
+        history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
+        tuning.merge()
+        undo_class_weights(classifier.head, labels["train"])
+        return Fitted(classifier.eval(), history, max(epoch["validation_auroc"] for epoch in history))
+
+    def predict_logits(
+        self, classifier: MemeClassifier, split: str, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Offensive logits of a split's memes, or of those at ``rows``, in their order."""
+        inputs = self.inputs[split]
+        if rows is not None:
+            inputs = SubsetInputs(inputs, torch.from_numpy(rows))
+        classifier.eval()
+        return predict_logits(inputs.network(classifier), inputs)
+
+    def _make_classifier(self, config: TrainingConfig) -> MemeClassifier:
+        backbone = self._backbone
+        if not backbone.pretrained:  # its random weights come from the seed
+            backbone = load_backbone(backbone.name, (meme.text for meme in self.memes["train"]))
+        head = HeadConfig(
+            modalities=config.modalities,
+            projection_dim=config.projection_dim,
+            hidden_dim=config.hidden_dim,
+            **({} if backbone.pretrained else {"dropout": _DROPOUT_FROM_SCRATCH}),
+        )
+        model = ModelConfig(
+            backbone=backbone.name,
+            clip=backbone.clip.config.to_dict(),
+            image=backbone.image,
+            text=backbone.text,
+            head=head,
+        )
+        # A frozen backbone is shared by all classifiers that are built on it.
+        return MemeClassifier(model, backbone.clip if self.tune == "head" else copy.deepcopy(backbone.clip))
+
+    def _read_inputs(self, predictor: Predictor, cache_dir: Path | None) -> dict[str, Inputs]:
+        if self.tune != "head":
+            return {name: PixelInputs(predictor, memes) for name, memes in self.memes.items()}
+        if cache_dir is None:
+            return {name: FeatureInputs(predictor, memes, f"read {name}") for name, memes in self.memes.items()}
+        with closing(FeatureCache.for_backbone(cache_dir, predictor)) as cache:
+            return {name: FeatureInputs(predictor, memes, f"read {name}", cache) for name, memes in self.memes.items()}
+
+
+def _check_splits(splits: Mapping[str, Sequence[Meme]]) -> None:
+    for name in _SPLITS:
+        found = np.unique(label_array(splits.get(name, [])))
+        if not len(found):
+            raise TrainingError(f"split {name} has no rows")
+        if len(found) == 1:
+            raise TrainingError(f"split {name} holds {Label(found[0]).name.lower()} memes only; both labels are needed")

@@ -1,0 +1,117 @@
+"""Decide which weights of a classifier learn, and how fast: its head alone, adapters, the last blocks, everything.
+
+Does not know losses, epochs or memes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import peft
+
+from training.config import TrainingConfig, TrainingError, Tune, backbone_learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+    from transformers import CLIPModel
+
+    from memeguard.classifier import MemeClassifier
+
+_LORA_TARGETS: Final = ["q_proj", "k_proj", "v_proj"]  # of both towers' attention, as Hu et al. 2021 adapt them
+_UNUSED: Final = "logit_scale"  # of CLIP's contrastive loss; no verdict depends on it
+
+
+class ParameterGroup(NamedTuple):
+    """Weights that learn at one peak learning rate."""
+
+    parameters: list[nn.Parameter]
+    learning_rate: float
+
+
+class Tuning:
+    """Which weights of one classifier learn; made for one training, and over when ``merge`` is called."""
+
+    def __init__(self, classifier: MemeClassifier, config: TrainingConfig, *, pretrained: bool) -> None:
+        """Freeze what does not learn; for LoRA, put the adapters in.
+
+        Args:
+            classifier: Changed in place.
+            config: Of which ``tune`` and the learning rates count.
+            pretrained: Whether the backbone knows anything yet.
+
+        Raises:
+            TrainingError: A backbone from scratch is to stay frozen, or has fewer blocks than are to learn.
+        """
+        self._adapters: peft.LoraModel | None = None
+        self.tune = choose_tune(config, pretrained=pretrained)
+        head = ParameterGroup(_weights_of(classifier.head), config.learning_rate)
+        classifier.requires_grad_(requires_grad=False)
+        if self.tune == "lora":
+            self._adapters = _insert_adapters(classifier.clip, config)
+            adapters = [weight for weight in classifier.clip.parameters() if weight.requires_grad]
+            backbone = [ParameterGroup(adapters, backbone_learning_rate(config, "lora"))]
+        elif self.tune == "head":
+            backbone = []
+        elif pretrained:
+            backbone = list(_group_blocks(classifier.clip, config, self.tune))
+        else:
+            weights = [weight for name, weight in classifier.clip.named_parameters() if name != _UNUSED]
+            backbone = [ParameterGroup(weights, config.learning_rate)]
+        self.groups = [head, *backbone]
+        for group in self.groups:
+            for weight in group.parameters:
+                weight.requires_grad = True
+
+    def merge(self) -> None:
+        """Fold adapters into the weights they adapt: the classifier is an ordinary one again, with the same answers."""
+        if self._adapters is not None:
+            self._adapters.merge_and_unload()
+            self._adapters = None
+
+
+def choose_tune(config: TrainingConfig, *, pretrained: bool) -> Tune:
+    """What ``config.tune`` means for a backbone that is ``pretrained`` or not; raises ``TrainingError``."""
+    if config.tune is None:
+        return "head" if pretrained else "full"
+    if not pretrained and config.tune != "full":
+        raise TrainingError(f"tune {config.tune!r} needs a pretrained backbone; one made from scratch learns in full")
+    return config.tune
+
+
+def _insert_adapters(clip: CLIPModel, config: TrainingConfig) -> peft.LoraModel:
+    settings = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,  # the adapters' scale; twice the rank is the habit of peft's examples
+        lora_dropout=config.lora_dropout,
+        target_modules=_LORA_TARGETS,
+    )
+    return peft.LoraModel(clip, settings, "default")
+
+
+def _group_blocks(clip: CLIPModel, config: TrainingConfig, tune: Tune) -> Iterator[ParameterGroup]:
+    """One group for each depth of both towers, from the projections down; layer-wise decay as in Dong et al. 2022."""
+    picture, text = clip.vision_model, clip.text_model
+    rate = backbone_learning_rate(config, tune)
+    for bottom, blocks, top in (
+        # transformers' own spelling of "pre-layernorm"
+        (
+            [picture.embeddings, picture.pre_layrnorm],
+            picture.encoder.layers,
+            [picture.post_layernorm, clip.visual_projection],
+        ),
+        ([text.embeddings], text.encoder.layers, [text.final_layer_norm, clip.text_projection]),
+    ):
+        if tune == "last-blocks" and config.num_blocks > len(blocks):
+            raise TrainingError(f"num_blocks is {config.num_blocks}; a tower of this backbone has {len(blocks)}")
+        chosen = blocks[-config.num_blocks :] if tune == "last-blocks" else blocks
+        yield ParameterGroup(_weights_of(*top), rate)
+        for depth, block in enumerate(reversed(chosen)):
+            yield ParameterGroup(_weights_of(block), rate * config.layer_decay**depth)
+        if tune == "full":
+            yield ParameterGroup(_weights_of(*bottom), rate * config.layer_decay ** len(blocks))
+
+
+def _weights_of(*modules: nn.Module) -> list[nn.Parameter]:
+    return [weight for module in modules for weight in module.parameters()]

@@ -26,8 +26,10 @@ from model_archiver.model_packaging import generate_model_archive
 import memeguard
 from memeguard.bundle import BUNDLE_FILES, hash_file, read_report
 from memeguard.predictor import Predictor
+from training.bundle_source import hash_bundle
 from training.data import read_split
 from training.demo_data import draw_demo_memes
+from training.openings import count_openings
 
 MODEL_NAME = "meme"  # what clients write in /predictions/meme
 TOLERANCE = 1e-4  # largest difference of a logit between the bundle here and the unpacked archive
@@ -43,7 +45,20 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is known of an archive: the JSON file beside it."""
+    """What is known of an archive: the JSON file beside it.
+
+    Attributes:
+        version: ``major.minor.patch``.
+        archive: Its file's name.
+        sha256: Of the archive.
+        created: When, in UTC.
+        memeguard_version: By which code.
+        backbone: What the bundle was made from.
+        threshold: Probability of being non-offensive from which the answer is "non-offensive".
+        num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
+        max_logit_difference: Between bundle and archive.
+        report: What training measured.
+    """
 
     version: str
     archive: str
@@ -52,6 +67,7 @@ class Card:
     memeguard_version: str
     backbone: str
     threshold: float
+    num_test_openings: int
     max_logit_difference: float
     report: dict[str, Any]
 
@@ -71,6 +87,7 @@ def build_archive(bundle: Path, version: str, model_store: Path, *, data: Path |
     """
     archive = require_new_version(version, model_store)
     predictor = Predictor.from_folder(bundle)
+    num_openings = count_openings(bundle, hash_bundle(bundle))
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
         staged = _package(bundle, version, Path(scratch))
@@ -83,6 +100,7 @@ def build_archive(bundle: Path, version: str, model_store: Path, *, data: Path |
             memeguard_version=memeguard.__version__,
             backbone=predictor.config.backbone,
             threshold=predictor.config.labels.threshold,
+            num_test_openings=num_openings,
             max_logit_difference=difference,
             report=read_report(bundle),
         )

@@ -1,4 +1,4 @@
-"""Get at a bundle wherever it lies, in a folder or inside an archive, and count who opened the test split with it.
+"""Get at a bundle wherever it lies, in a folder or inside an archive.
 
 Does not know how bundles are read, nor what they are evaluated for.
 """
@@ -6,12 +6,10 @@ Does not know how bundles are read, nor what they are evaluated for.
 from __future__ import annotations
 
 import contextlib
-import json
 import stat
 import tempfile
 import zipfile
 import zlib
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +19,6 @@ from memeguard.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPENINGS: Final = "test_openings.jsonl"
 _FOLDER: Final = "bundle"  # where training.archive puts it
 _MAX_BYTES: Final = 16 * 2**30  # ten times the largest CLIP; what unpacks to more was made to fill a disk
 
@@ -46,15 +43,6 @@ def open_bundle(source: Path) -> Iterator[Path]:
 def hash_bundle(folder: Path) -> str:
     """SHA-256, in hex, of config.json, which itself holds the hashes of weights and tokenizer."""
     return hash_file(folder / CONFIG)
-
-
-def record_opening(folder: Path, bundle_hash: str, data_hash: str) -> int:
-    """Note beside the bundle that the test split was opened with it; return how often it has been by now."""
-    path = folder / OPENINGS
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "bundle": bundle_hash, "data": data_hash}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    return sum(bundle_hash in line for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def _unpack(archive: Path, folder: Path) -> None:

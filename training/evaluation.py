@@ -6,48 +6,32 @@ Does not know how a report is shown.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 import memeguard
+from memeguard.errors import BundleError
 from memeguard.predictor import Predictor
 from training.baselines import score_with_majority, score_with_tfidf
-from training.bundle_source import hash_bundle, open_bundle, record_opening
+from training.bundle_source import hash_bundle, open_bundle
+from training.comparison import find_warnings, measure
 from training.curves import bin_reliability, count_answers, sweep_thresholds, trace_precision_recall, trace_roc
 from training.data import data_hash, read_split
-from training.evaluation_report import EvaluationReport, Mistake, ModelFigures, SliceFigures
+from training.devices import resolve_device
+from training.evaluation_report import MAJORITY, MODEL, TFIDF, EvaluationReport, Mistake, SliceFigures
 from training.inputs import check_captions
 from training.memes import SPLITS, Label, Meme, Split
-from training.scorers import MAJORITY, MODEL, TFIDF, score_with_bundle
+from training.openings import record_opening
+from training.scorers import score_with_bundle
 from training.slices import Slice, find_seen, slice_memes
-from training.statistics import (
-    FIGURES,
-    NUM_RESAMPLES,
-    Estimate,
-    Scores,
-    bootstrap_figures,
-    compare_answers,
-    compute_figures,
-    make_estimate,
-)
-from training.trainer import resolve_device
+from training.statistics import NUM_RESAMPLES, Estimate, Scores, compare_answers, compute_figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 NUM_MISTAKES: Final = 12
-_CHANCE: Final = 0.5  # AUROC of scores that say nothing
-
-
-class Measured(NamedTuple):
-    """Every model's figures with their intervals, and by how much the model's AUROC exceeds that of TF-IDF."""
-
-    models: dict[str, ModelFigures]
-    auroc_difference: Estimate
 
 
 def evaluate(
@@ -55,11 +39,11 @@ def evaluate(
 ) -> EvaluationReport:
     """Measure the bundle in ``source`` on one split of ``data``.
 
-    Opening the test split is recorded beside the bundle, unless that is in an archive.
+    Opening the test split is recorded, see ``training.openings``; where it cannot be, a warning says so.
 
     Args:
         source: A bundle's folder or a .mar archive.
-        data: Labelled memes in MultiOFF's layout; TF-IDF learns from its train and validation splits.
+        data: Labelled memes; TF-IDF learns from its train and validation splits.
         split: Which memes to measure on.
         device: Where the model runs.
         num_resamples: Of the bootstrap.
@@ -76,8 +60,7 @@ def evaluate(
     memes = splits[split]
     check_captions(predictor, memes)
     csv_hash = data_hash(data)
-    num_openings = record_opening(source, bundle_hash, csv_hash) if split == "test" and source.is_dir() else None
-
+    num_openings, uncounted = _count_opening(source, bundle_hash, csv_hash) if split == "test" else (None, [])
     scores = {
         **score_with_bundle(predictor, memes, f"judge {split}"),
         TFIDF: score_with_tfidf(splits["train"], splits["validation"], memes),
@@ -86,8 +69,7 @@ def evaluate(
     measured = measure(scores, num_resamples)
     seen = find_seen(memes, splits["train"])
     model = scores[MODEL]
-    both = len(np.unique(model.labels)) == len(Label)
-    ranked = {name: scores[name] for name in (MODEL, TFIDF)} if both else {}
+    ranked = _with_curves(scores)
     return EvaluationReport(
         bundle=bundle_name(source),
         bundle_sha256=bundle_hash,
@@ -98,10 +80,11 @@ def evaluate(
         num_offensive=int(model.labels.sum()),
         num_seen=int(seen.sum()),
         num_openings=num_openings,
+        temperature=predictor.config.labels.temperature,
         num_resamples=num_resamples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         memeguard_version=memeguard.__version__,
-        warnings=tuple(find_warnings(measured, model.labels, int(seen.sum()), split)),
+        warnings=(*find_warnings(measured, model.labels, int(seen.sum()), split), *uncounted),
         models=measured.models,
         auroc_difference=measured.auroc_difference,
         mcnemar=compare_answers(model, scores[TFIDF]),
@@ -132,54 +115,6 @@ def tabulate(report: EvaluationReport) -> dict[str, dict[str, Any]]:
     }
 
 
-def measure(scores: Mapping[str, Scores], num_resamples: int = NUM_RESAMPLES, *, seed: int = 0) -> Measured:
-    """Figures of every model with intervals from the same resamples; ``scores`` has ``MODEL`` and ``TFIDF``."""
-    resampled = bootstrap_figures(dict(scores), seed=seed, num_resamples=num_resamples)
-    values = {name: compute_figures(one) for name, one in scores.items()}
-    models = {
-        name: ModelFigures(
-            threshold=one.threshold,
-            **{figure: make_estimate(values[name][figure], resampled[name][figure]) for figure in FIGURES},
-        )
-        for name, one in scores.items()
-    }
-    difference = make_estimate(
-        values[MODEL]["auroc"] - values[TFIDF]["auroc"], resampled[MODEL]["auroc"] - resampled[TFIDF]["auroc"]
-    )
-    return Measured(models, difference)
-
-
-def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, split: Split) -> list[str]:
-    """Every reason to distrust the figures or the model, the gravest first."""
-    models, difference = measured
-    model, tfidf, majority = models[MODEL], models[TFIDF], models[MAJORITY]
-    warnings = _warn_of_chance(model.auroc)
-    if difference.low is not None and difference.low <= 0:
-        verdict = "does not beat" if _value(difference) <= 0 else "is not shown to beat"
-        warnings.append(
-            f"The model {verdict} TF-IDF, which sees no picture: AUROC {_value(model.auroc):.3f} against "
-            f"{_value(tfidf.auroc):.3f}, a difference of {_format(difference)}."
-        )
-    if (accuracy := _value(model.accuracy)) <= (rival := _value(majority.accuracy)):
-        warnings.append(
-            "The model does not beat always answering the more frequent label: "
-            f"accuracy {accuracy:.3f} against {rival:.3f}."
-        )
-    if split == "train":
-        warnings.append(
-            "The train split was measured: the figures say how well it was learnt, nothing about new memes."
-        )
-    elif num_seen:
-        warnings.append(
-            f"{num_seen} of {len(labels)} memes have a near-duplicate in train, in picture or caption; "
-            "the slice without them is the honest one."
-        )
-    if len(set(labels.tolist())) == 1:
-        only = Label(labels[0]).name.lower().replace("_", "-")
-        warnings.append(f"All memes of this split are {only}: AUROC and what depends on it are not defined.")
-    return warnings
-
-
 def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mistake]:
     """The ``NUM_MISTAKES`` wrong answers to which the model gives the highest probability, the highest first."""
     predicted = scores.predicted
@@ -196,8 +131,22 @@ def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mis
             prediction=_word(Label(predicted[index])),
             confidence=float(confidence[index]),
         )
-        for index in worst
+        for index in worst.tolist()
     ]
+
+
+def _count_opening(source: Path, bundle_hash: str, csv_hash: str) -> tuple[int | None, list[str]]:
+    """The number of openings, this one included, or else a warning that it is not known."""
+    try:
+        return record_opening(source, bundle_hash, csv_hash), []
+    except BundleError as error:
+        return None, [f"This opening of the test split could not be counted, nor will later ones know of it: {error}."]
+
+
+def _with_curves(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Those of which curves are drawn; none where one label occurs alone."""
+    both = len(np.unique(scores[MODEL].labels)) == len(Label)
+    return {name: scores[name] for name in (MODEL, TFIDF)} if both else {}
 
 
 def _measure_slice(one: Slice, scores: Scores) -> SliceFigures:
@@ -213,18 +162,6 @@ def _measure_slice(one: Slice, scores: Scores) -> SliceFigures:
         accuracy=figures["accuracy"],
         auroc=figures["auroc"] if np.isfinite(figures["auroc"]) else None,
     )
-
-
-def _warn_of_chance(auroc: Estimate) -> list[str]:
-    if auroc.low is None or auroc.high is None or auroc.low > _CHANCE:
-        return []
-    if auroc.high < _CHANCE:
-        return [f"The model is worse than chance: AUROC {_format(auroc)}. Are labels swapped?"]
-    return [f"The model is no better than chance: AUROC {_format(auroc)}, and 0.5 is a coin's."]
-
-
-def _format(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _value(estimate: Estimate) -> float:

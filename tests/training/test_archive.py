@@ -19,8 +19,11 @@ import yaml
 import memeguard
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.errors import BundleError
+from rollout.archives import find_archives, holds_archive
 from training.demo_data import write_demo_data
+from training.evaluation import evaluate
 from training.memes import DataError
+from training.openings import record_opening
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
@@ -92,6 +95,7 @@ def test_the_card_says_what_is_known(built: Built) -> None:
     assert card == dataclasses.asdict(built.card)
     assert card["sha256"] == hashlib.sha256((built.store / "meme-1.2.0.mar").read_bytes()).hexdigest()
     assert (card["version"], card["archive"]) == ("1.2.0", "meme-1.2.0.mar")
+    assert card["num_test_openings"] == 0
     assert (card["backbone"], card["threshold"]) == ("small", 0.375)
     assert card["memeguard_version"] == memeguard.__version__
     assert card["report"] == {"validation": {"model": {"auroc": 0.75}}}
@@ -223,6 +227,22 @@ def test_a_malformed_version_is_refused(bundle_folder: Path, tmp_path: Path, ver
     with pytest.raises(ArchiveError, match=r"is not of the form major\.minor\.patch, such as 1\.0\.0"):
         build_archive(bundle_folder, version, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def test_the_card_says_how_often_the_test_split_was_opened(
+    bundle_folder: Path, demo_folder: Path, tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    record_opening(bundle, "another bundle's hash", "data")
+    for _ in range(2):
+        evaluate(bundle, demo_folder, "test", device="cpu", num_resamples=5)
+    build_archive(bundle, "1.0.0", tmp_path / "store")
+    card = json.loads((tmp_path / "store" / "meme-1.0.0.json").read_text("utf-8"))
+    assert card["num_test_openings"] == 2
+    report = evaluate(tmp_path / "store" / "meme-1.0.0.mar", demo_folder, "test", device="cpu", num_resamples=5)
+    assert report.num_openings == 3
+    assert holds_archive(tmp_path / "store")
+    assert [archive.version for archive in find_archives(tmp_path / "store")] == ["1.0.0"]
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:

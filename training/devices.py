@@ -5,11 +5,17 @@ Does not know what is learnt.
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 
 from training.config import Precision, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def resolve_device(name: str) -> str:
@@ -26,6 +32,17 @@ def resolve_device(name: str) -> str:
 def is_main_process() -> bool:
     """Whether this process speaks for all that ``accelerate launch`` may have started."""
     return bool(PartialState().is_main_process)
+
+
+@contextlib.contextmanager
+def use_threads(num: int) -> Iterator[None]:
+    """Let torch's operations on the CPU run on ``num`` threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_accelerator(device: torch.device, precision: Precision, *, towers_learn: bool) -> Accelerator:

@@ -21,7 +21,7 @@ from training.backbones import load_backbone
 from training.baselines import label_array
 from training.calibration import undo_class_weights
 from training.config import TrainingConfig, TrainingError, Tune
-from training.devices import resolve_device
+from training.devices import resolve_device, use_threads
 from training.feature_cache import FeatureCache
 from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs, check_captions
 from training.loop import fit, predict_logits
@@ -121,7 +121,9 @@ class Experiment:
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
-        history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
+        # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
+        with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
+            history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
         tuning.merge()
         undo_class_weights(classifier.head, labels["train"])
         return Fitted(classifier.eval(), history, max(epoch["validation_auroc"] for epoch in history))

@@ -61,7 +61,18 @@ def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, 
 
 
 def test_commands_have_help_with_an_example() -> None:
-    for command in ("check-data", "demo-data", "train", "evaluate", "ablate", "archive", "demo", "serve", "torchserve"):
+    for command in (
+        "check-data",
+        "demo-data",
+        "train",
+        "sweep",
+        "evaluate",
+        "ablate",
+        "archive",
+        "demo",
+        "serve",
+        "torchserve",
+    ):
         done = run_memeguard(command, "--help")
         assert done.returncode == 0
         assert f"Example: memeguard {command}" in done.stdout
@@ -69,20 +80,45 @@ def test_commands_have_help_with_an_example() -> None:
 
 def test_training_on_memes_of_ones_own(demo_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
     """The README's block as it stands, but with small data, a local folder for the hub's CLIP, and no server."""
-    block = readme_block("train").replace("make serve\n", "")
-    for name, value in {
-        ".venv/bin/memeguard": f"{MEMEGUARD}",
-        "data/mine": f"{demo_folder}",
-        "openai/clip-vit-base-patch32": f"{clip_folder}",
-        "bundles/mine": f"{tmp_path / 'bundle'}",
-        "--version 1.0.0": f"--version 1.0.0 --model-store {tmp_path / 'store'}",
-    }.items():
-        assert name in block
-        block = block.replace(name, value)
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        ["bash", "-e", "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    done = run_block(
+        "train",
+        tmp_path,
+        {
+            "make serve\n": "",
+            "data/mine": f"{demo_folder}",
+            "openai/clip-vit-base-patch32": f"{clip_folder}",
+            "bundles/mine": f"{tmp_path / 'bundle'}",
+            "--version 1.0.0": f"--version 1.0.0 --model-store {tmp_path / 'store'}",
+        },
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "store" / "meme-1.0.0.mar").exists()
     assert any((tmp_path / "cache" / "memeguard").glob("*.sqlite"))
+
+
+def test_sweeping_the_default_settings(demo_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
+    """As it stands, but for one epoch each."""
+    done = run_block(
+        "sweep",
+        tmp_path,
+        {
+            "data/mine": f"{demo_folder}",
+            "openai/clip-vit-base-patch32": f"{clip_folder}",
+            "sweeps/mine": f"{tmp_path / 'sweep'} --epochs 1",
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())["configurations"]) == 27
+    assert (tmp_path / "sweep" / "winner" / "model.safetensors").exists()
+
+
+def run_block(name: str, folder: Path, changes: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a block of the README in ``folder`` with ``changes``, each of which has to apply."""
+    block = readme_block(name)
+    for old, new in {".venv/bin/memeguard": f"{MEMEGUARD}", **changes}.items():
+        assert old in block
+        block = block.replace(old, new)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        ["bash", "-e", "-c", block], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )

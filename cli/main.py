@@ -147,9 +147,11 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     from training.report import format_metrics
     from training.trainer import train as fit
 
-    checkpoints = Checkpoints(folder=out.with_name(f"{out.name}.checkpoints"), every_s=checkpoint_every)
+    folder = out.resolve()
+    checkpoints = Checkpoints(folder=folder.parent / f"{folder.name}.checkpoints", every_s=checkpoint_every)
     if resume and out.exists() and any(out.iterdir()):
         load_bundle(out)
+        checkpoints.remove()  # a kill may have come between the two
         click.echo(f"{out} is complete")
         return
     _require_new(out)

@@ -26,6 +26,6 @@ def compare_modalities(
     """Metrics on ``splits["test"]`` of three models that differ in what they see and in nothing else."""
     results: dict[Modalities, Metrics] = {}
     for modalities in get_args(Modalities):
-        bundle = train(splits, backbone_name, dataclasses.replace(config, modalities=modalities)).bundle
+        bundle = train(splits, backbone_name, dataclasses.replace(config, modalities=modalities, num_folds=0)).bundle
         results[modalities] = evaluate_memes(bundle, splits["test"], device=config.device)
     return results

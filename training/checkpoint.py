@@ -5,12 +5,14 @@ Does not know what the tensors are for. (accelerate's own ``save_state`` pickles
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EVERY_S: Final = 60.0  # seconds of work that a kill may cost
-_STATE, _SETTINGS = "state", "settings"
+_STATE, _SETTINGS, _CHECKSUM = "state", "settings", "blake2b"
 # What may be another when a training goes on: the result then is another than without the interruption.
 _ADJUSTABLE: Final = frozenset({"learning_rate", "backbone_learning_rate", "device", "num_epochs", "patience"})
 
@@ -43,14 +45,24 @@ class Checkpoint:
     every_s: float = EVERY_S
 
     def write(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Replace what was kept, at once: a kill leaves the old state or the new one."""
+        """Replace what was kept, at once: a kill leaves the old state or the new one.
+
+        Raises:
+            OSError: The disk is full, or there is no writing to it.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         staged = self.path.with_suffix(".partial")
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(on_cpu, staged, {_STATE: json.dumps(state), _SETTINGS: json.dumps(self.settings)})
-        with staged.open("rb") as file:
-            os.fsync(file.fileno())
-        staged.replace(self.path)
+        header = {_STATE: json.dumps(state), _SETTINGS: json.dumps(self.settings), _CHECKSUM: _checksum(on_cpu)}
+        try:
+            save_file(on_cpu, staged, header)
+            with staged.open("rb") as file:
+                os.fsync(file.fileno())
+            staged.replace(self.path)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
+        finally:
+            staged.unlink(missing_ok=True)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors, on the CPU, and state; None if nothing was kept.
@@ -65,6 +77,8 @@ class Checkpoint:
                 header = file.metadata() or {}
                 state, settings = json.loads(header[_STATE]), json.loads(header[_SETTINGS])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            if _checksum(tensors) != header[_CHECKSUM]:
+                raise ValueError("its checksum is another")  # noqa: TRY301 - damage of any kind is told alike
         except (SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(f"checkpoint {self.path} is damaged: {error}; remove it to begin anew") from error
         self._check_settings(settings)
@@ -76,6 +90,14 @@ class Checkpoint:
         if differing := [name for name in names if found.get(name) != wanted.get(name)]:
             parts = [f"{name} was {found.get(name)!r}, now it is {wanted.get(name)!r}" for name in differing]
             raise TrainingError(f"checkpoint {self.path} is of another training: {'; '.join(parts)}")
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,8 +67,8 @@ class TrainingConfig:
         layer_decay: Each block below the last learns by this factor slower than the one above it.
         num_blocks: How many of each tower's blocks learn if ``tune`` is ``last-blocks``.
         lora_rank: Rank of the adapters on the query, key and value projections of both towers.
-        lora_dropout: In [0, 1), on the adapters' inputs.
-        weight_decay: In [0, 1).
+        lora_dropout: In [0, 1], on the adapters' inputs.
+        weight_decay: In [0, 1].
         batch_size: Memes per step, over all processes.
         accumulation_steps: Parts in which a batch goes through the network, to need less memory.
         num_epochs: Passes over the training split at most.

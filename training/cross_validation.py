@@ -6,11 +6,12 @@ Does not know what the judgements are used for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from training.config import TrainingConfig, TrainingError
 from training.folds import assign_folds, group_duplicates
 
 if TYPE_CHECKING:
@@ -19,11 +20,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.checkpoint import Checkpoints
-    from training.config import TrainingConfig
     from training.experiment import Experiment
 
 _NUM_FOLDS: Final = 5
 _MAX_MEMES: Final = 50_000  # of more, a validation split says as much
+
+
+class Folds(NamedTuple):
+    """The fold of each meme of the training split, int64 [N], and how many of them are no near-duplicates."""
+
+    numbers: NDArray[np.int64]
+    num_groups: int
+
+    @property
+    def num(self) -> int:
+        """How many there are."""
+        return int(self.numbers.max()) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +44,18 @@ class OutOfFold:
 
     Attributes:
         logits: Offensive logit of each meme, float64 [N].
-        folds: In which fold it was held out, int64 [N].
-        num_groups: Memes that are no near-duplicates of each other.
+        folds: In which of them each was held out.
     """
 
     logits: NDArray[np.float64]
-    folds: NDArray[np.int64]
-    num_groups: int
+    folds: Folds
 
     def summarize(self, labels: NDArray[np.int64]) -> dict[str, Any]:
         """AUROC over all memes and of each fold, ready for JSON."""
-        numbers = range(int(self.folds.max()) + 1)
-        rows = [self.folds == number for number in numbers]
+        rows = [self.folds.numbers == number for number in range(self.folds.num)]
         return {
-            "num_folds": len(rows),
-            "num_groups": self.num_groups,
+            "num_folds": self.folds.num,
+            "num_groups": self.folds.num_groups,
             "auroc": float(roc_auc_score(labels, self.logits)),
             "fold_auroc": [float(roc_auc_score(labels[held_out], self.logits[held_out])) for held_out in rows],
         }
@@ -59,27 +68,37 @@ def choose_num_folds(config: TrainingConfig, experiment: Experiment) -> int:
     return _NUM_FOLDS if experiment.tune == "head" and len(experiment.labels["train"]) <= _MAX_MEMES else 0
 
 
+def part_into_folds(experiment: Experiment, config: TrainingConfig, cache_dir: Path | None = None) -> Folds | None:
+    """The folds that ``config.num_folds`` asks for; if it is None, five where they cost seconds and can be made.
+
+    Raises:
+        TrainingError: The folds that were asked for cannot be made.
+    """
+    labels, num_folds = experiment.labels["train"], choose_num_folds(config, experiment)
+    if not num_folds:
+        return None
+    groups = group_duplicates(experiment.memes["train"], cache_dir)
+    try:
+        return Folds(assign_folds(labels, groups, num_folds, seed=config.seed), len(np.unique(groups)))
+    except TrainingError:
+        if config.num_folds is None:
+            return None
+        raise
+
+
 def predict_out_of_fold(
-    experiment: Experiment,
-    config: TrainingConfig,
-    num_folds: int,
-    *,
-    cache_dir: Path | None = None,
-    checkpoints: Checkpoints | None = None,
+    experiment: Experiment, config: TrainingConfig, folds: Folds, *, checkpoints: Checkpoints | None = None
 ) -> OutOfFold:
     """Train once for each fold on the others; each training stops early on the validation split, as the final one does.
 
     Raises:
-        TrainingError: Too few memes of a label are no near-duplicates, or a loss is not finite.
+        TrainingError: A loss is not finite.
     """
-    labels = experiment.labels["train"]
-    groups = group_duplicates(experiment.memes["train"], cache_dir)
-    folds = assign_folds(labels, groups, num_folds, seed=config.seed)
-    logits = np.empty(len(labels))
-    for number in range(num_folds):
+    logits = np.empty(len(folds.numbers))
+    for number in range(folds.num):
         name = f"fold-{number + 1}"
-        rest, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
+        rest, held_out = np.flatnonzero(folds.numbers != number), np.flatnonzero(folds.numbers == number)
         checkpoint = checkpoints.named(name) if checkpoints else None
         fitted = experiment.fit(config, rows=rest, checkpoint=checkpoint, title=name)
         logits[held_out] = experiment.predict_logits(fitted.classifier, "train", held_out)
-    return OutOfFold(logits=logits, folds=folds, num_groups=len(np.unique(groups)))
+    return OutOfFold(logits=logits, folds=folds)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 def resolve_device(name: str) -> str:
     """``auto`` is a GPU where there is one, raises ``TrainingError`` for a device this machine lacks."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() and PartialState().device.type == "cuda" else "cpu"
+    if name == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    if name in {"auto", "cuda"} and torch.cuda.is_available():
+        # By number, where there are several: a bare "cuda" is the first one in every new thread.
+        return str(PartialState().device)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

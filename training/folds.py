@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold
@@ -50,6 +50,11 @@ def assign_folds(
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed % 2**32)
     for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
         folds[held_out] = number
+    if any(len(np.unique(labels[folds == number])) == 1 for number in range(num_folds)):
+        raise TrainingError(
+            f"num_folds is {num_folds}, but the near-duplicates of split train cannot be parted such that every fold "
+            "has both labels"
+        )
     return folds
 
 
@@ -79,19 +84,34 @@ def _find_similar_texts(texts: Sequence[str]) -> list[tuple[int, int]]:
     long = [row for row, text in enumerate(texts) if len(set(text.split())) > 2]  # noqa: PLR2004 - see above
     if not long:
         return []
-    words_NV = CountVectorizer(binary=True, analyzer=str.split, dtype=np.float32).fit_transform(
+    words_NV = CountVectorizer(binary=True, analyzer=str.split, dtype=np.int32).fit_transform(
         texts[row] for row in long
     )
-    sizes_N = np.asarray(words_NV.sum(axis=1)).ravel()
+    sizes_N = np.diff(words_NV.indptr)
+    prefixes_NV = _keep_rarest(words_NV, sizes_N)
     pairs = []
     num_rows = max(1, _PAIRS_AT_ONCE // len(long))
     for start in range(0, len(long), num_rows):
-        common = (words_NV[start : start + num_rows] @ words_NV.T).tocoo()
-        rows, columns = common.row + start, common.col
-        union = sizes_N[rows] + sizes_N[columns] - common.data
-        alike = (common.data >= MIN_JACCARD * union) & (rows < columns)
+        candidates = (prefixes_NV[start : start + num_rows] @ prefixes_NV.T).tocoo()
+        rows, columns = candidates.row + start, candidates.col
+        rows, columns = rows[rows < columns], columns[rows < columns]
+        common = np.asarray(words_NV[rows].multiply(words_NV[columns]).sum(axis=1)).ravel()
+        alike = common >= MIN_JACCARD * (sizes_N[rows] + sizes_N[columns] - common)
         pairs += [(long[row], long[column]) for row, column in zip(rows[alike], columns[alike], strict=True)]
     return pairs
+
+
+def _keep_rarest(words_NV: csr_array, sizes_N: NDArray[np.int64]) -> csr_array:
+    """Of each caption the rarest words, so many that similar captions share one (Bayardo et al. 2007, "All Pairs")."""
+    counts_V = np.bincount(words_NV.indices, minlength=words_NV.shape[1])
+    rarity_V = np.argsort(np.argsort(counts_V, kind="stable"))
+    row_of = np.repeat(np.arange(len(sizes_N)), sizes_N)
+    order = np.lexsort((rarity_V[words_NV.indices], row_of))
+    place = np.arange(len(order)) - np.repeat(words_NV.indptr[:-1], sizes_N)  # of a word among its caption's
+    num_kept_N = sizes_N - np.ceil(MIN_JACCARD * sizes_N).astype(np.int64) + 1
+    kept = order[place < num_kept_N[row_of]]
+    ones = np.ones(len(kept), dtype=np.int32)
+    return csr_array((ones, (row_of[kept], words_NV.indices[kept])), shape=words_NV.shape)
 
 
 def _hash_pictures(memes: Sequence[Meme], cache_dir: Path | None) -> list[bytes]:

@@ -5,6 +5,7 @@ Neither holds a data set in memory. Does not know losses, epochs or labels.
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import weakref
@@ -145,20 +146,20 @@ class SubsetInputs:
 
 
 def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:
-    """Features float32 [B, 2 D], picture beside caption; what the cache lacks is computed and added to it."""
-    pictures = [meme.image_path.read_bytes() for meme in memes]
+    """Features float32 [B, 2 D], picture beside caption.
+
+    Unless the cache has all of them, all are computed: a feature's last bits depend on the batch it is computed in, and
+    a damaged entry must not make another bundle.
+    """
+    pictures = [_read_picture(meme) for meme in memes]
     keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]
     known = cache.read(keys) if cache else {}
-    missing = {
-        key: (picture, meme.text) for key, picture, meme in zip(keys, pictures, memes, strict=True) if key not in known
-    }
-    if missing:
+    if len(known) < len(set(keys)):
         with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-            prepared = list(pool.map(lambda parts: predictor.prepare(*parts), missing.values()))
-        computed = dict(zip(missing, _encode(predictor, prepared).numpy(force=True), strict=True))
+            prepared = list(pool.map(functools.partial(_prepare_meme, predictor), memes, pictures))
+        known = dict(zip(keys, _encode(predictor, prepared).numpy(force=True), strict=True))
         if cache:
-            cache.write(computed)
-        known |= computed
+            cache.write(known)
     return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
 
 
@@ -185,13 +186,21 @@ def prepare_memes(predictor: Predictor, memes: Sequence[Meme], title: str) -> It
     """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
         for batch in _batches(memes, title):
-            yield from pool.map(lambda meme: _prepare_meme(predictor, meme), batch)
+            yield from pool.map(functools.partial(_prepare_meme, predictor), batch)
 
 
-def _prepare_meme(predictor: Predictor, meme: Meme) -> PreparedMeme:
+def _prepare_meme(predictor: Predictor, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
+    """Decode a meme, whose ``picture`` may have been read already; raises ``DataError``."""
     try:
-        return predictor.prepare(meme.image_path.read_bytes(), meme.text)
-    except (OSError, MemeError) as error:  # it was fine when the data was read
+        return predictor.prepare(_read_picture(meme) if picture is None else picture, meme.text)
+    except MemeError as error:  # it was fine when the data was read
+        raise DataError([f"{meme.where}: {error}"]) from error
+
+
+def _read_picture(meme: Meme) -> bytes:
+    try:
+        return meme.image_path.read_bytes()
+    except OSError as error:
         raise DataError([f"{meme.where}: {error}"]) from error
 
 

@@ -85,7 +85,7 @@ class Stepper:
             arguments: The network's, for each of ``parts(batch)``.
 
         Raises:
-            TrainingError: The loss is not finite; the weights are as before.
+            TrainingError: The loss or its gradient is not finite; the weights are as before.
         """
         self._seed_dropout(draw_seed(self._config.seed, number, self.accelerator.process_index))
         self._optimizer.zero_grad()
@@ -105,7 +105,9 @@ class Stepper:
         total = float(self.accelerator.reduce(torch.stack(losses).sum(), "mean"))
         if not math.isfinite(total):
             raise TrainingError(f"the loss is {total}")
-        self.accelerator.clip_grad_norm_(self.weights.values(), _MAX_GRADIENT_NORM)
+        norm = self.accelerator.clip_grad_norm_(self.weights.values(), _MAX_GRADIENT_NORM)
+        if norm is not None and not math.isfinite(norm):
+            raise TrainingError(f"the gradient's norm is {float(norm)}")
         factor = learning_rate_factor(number, self._num_steps)
         for group, learning_rate in zip(self._optimizer.param_groups, self._learning_rates, strict=True):
             group["lr"] = learning_rate * factor
@@ -150,8 +152,8 @@ class Stepper:
 
 
 def draw_seed(*numbers: int) -> int:
-    """A seed in [0, 2^64) that depends on all of ``numbers`` >= 0."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+    """A seed in [0, 2^64) that depends on all of ``numbers`` >= 0, and on how many they are."""
+    return int(np.random.SeedSequence((len(numbers), *numbers)).generate_state(1, np.uint64)[0])
 
 
 def learning_rate_factor(step: int, num_steps: int) -> float:

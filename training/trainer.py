@@ -14,7 +14,7 @@ from memeguard.predictor import Predictor
 from training.baselines import label_array, score_with_majority, score_with_tfidf
 from training.calibration import calibrate
 from training.comparison import find_warnings, measure
-from training.cross_validation import choose_num_folds, predict_out_of_fold
+from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.devices import resolve_device
 from training.evaluation_report import MAJORITY, MODEL, TFIDF
 from training.experiment import Experiment
@@ -69,10 +69,12 @@ def train(
         DataError: A caption has more tokens than the model may read.
     """
     experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
+    folds = part_into_folds(experiment, config, cache_dir)
+    choices = {**dataclasses.asdict(config), "tune": experiment.tune, "num_folds": folds.num if folds else 0}
     if checkpoints:
         checkpoints = checkpoints.for_settings(
             {
-                **dataclasses.asdict(config),
+                **choices,
                 "backbone": backbone_name,
                 "data_sha256": data_hash,
                 "num_memes": {name: len(memes) for name, memes in experiment.memes.items()},
@@ -80,48 +82,45 @@ def train(
             }
         )
     fitted = experiment.fit(config, checkpoint=checkpoints.named("model") if checkpoints else None)
-    classifier, labels = fitted.classifier, experiment.labels["validation"]
-    cross_validation = None
-    if num_folds := choose_num_folds(config, experiment):
-        held_out = predict_out_of_fold(experiment, config, num_folds, cache_dir=cache_dir, checkpoints=checkpoints)
-        label_config = calibrate(experiment.labels["train"], held_out.logits)
-        cross_validation = held_out.summarize(experiment.labels["train"])
+    classifier = fitted.classifier
+    out_of_fold = None
+    if folds:
+        out_of_fold = predict_out_of_fold(experiment, config, folds, checkpoints=checkpoints)
+        labels = calibrate(experiment.labels["train"], out_of_fold.logits)
     else:
-        label_config = calibrate(labels, experiment.predict_logits(classifier, "validation"))
-    classifier.config = dataclasses.replace(classifier.config, labels=label_config)
-
-    scores = _score(experiment, classifier)
+        labels = calibrate(experiment.labels["validation"], experiment.predict_logits(classifier, "validation"))
+    classifier.config = dataclasses.replace(classifier.config, labels=labels)
     report = {
         "backbone": backbone_name,
-        "training": {**dataclasses.asdict(config), "tune": experiment.tune, "num_folds": num_folds},
+        "training": choices,
         "epochs": fitted.history,
         "data": {"sha256": data_hash, "num_memes": {name: len(memes) for name, memes in splits.items()}},
-        "threshold": label_config.threshold,
-        "temperature": label_config.temperature,
-        "cross_validation": cross_validation,
-        "validation": {name: dataclasses.asdict(_summarize(one)) for name, one in scores.items()},
-        "warnings": find_warnings(measure(scores), labels, 0, "validation"),
+        "threshold": labels.threshold,
+        "temperature": labels.temperature,
+        "cross_validation": out_of_fold and out_of_fold.summarize(experiment.labels["train"]),
+        **_compare(experiment, classifier),
     }
     return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
 
 
-def _score(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Scores]:
-    """The validation split as judged by the classifier and by what it has to beat."""
+def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Any]:
+    """Figures on the validation split, beside those of what the classifier has to beat, and what speaks against it."""
     train_memes, memes = experiment.memes["train"], experiment.memes["validation"]
     model = Scores(
         labels=experiment.labels["validation"],
         probabilities=predict_probabilities(classifier, experiment.inputs["validation"]),
         threshold=classifier.config.labels.threshold,
     )
-    return {
+    scores = {
         MODEL: model,
         TFIDF: score_with_tfidf(train_memes, memes, memes),
         MAJORITY: score_with_majority(train_memes, memes),
     }
-
-
-def _summarize(scores: Scores) -> Metrics:
-    return score_predictions(scores.labels, scores.probabilities, scores.threshold)
+    metrics = {name: score_predictions(one.labels, one.probabilities, one.threshold) for name, one in scores.items()}
+    return {
+        "validation": {name: dataclasses.asdict(one) for name, one in metrics.items()},
+        "warnings": find_warnings(measure(scores), model.labels, 0, "validation"),
+    }
 
 
 def evaluate_memes(bundle: Bundle, memes: Sequence[Meme], *, device: str = "auto") -> Metrics:

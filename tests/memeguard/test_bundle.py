@@ -146,10 +146,36 @@ def test_somebody_elses_json_is_refused(copy: Path, content: str) -> None:
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_format_version_is_refused(copy: Path, version: object) -> None:
     edit_config(copy, lambda content: content.update(format_version=version))
-    with pytest.raises(BundleError, match=f"has format version {version!r}; this code reads version 1"):
+    message = rf"has format version {version!r}; this code reads the versions 1 and 2$"
+    with pytest.raises(BundleError, match=message) as caught:
+        load_bundle(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_from_before_temperatures_is_read(copy: Path, memes: list[PreparedMeme], bundle_folder: Path) -> None:
+    edit_config(copy, lambda content: content.update(format_version=1))
+    edit_config(copy, lambda content: content["model"]["labels"].pop("temperature"))
+    old = load_bundle(copy)
+    assert old.classifier.config.labels.temperature == 1.0
+    assert Predictor(old).predict(memes) == Predictor.from_folder(bundle_folder).predict(memes)
+
+
+def test_temperature_and_threshold_travel_in_the_bundle(small_bundle: Bundle, copy: Path, tmp_path: Path) -> None:
+    content = json.loads((copy / "config.json").read_text("utf-8"))
+    assert (content["format_version"], content["model"]["labels"]["temperature"]) == (2, 1.0)
+    edit_config(copy, lambda content: content["model"]["labels"].update(temperature=2.5, threshold=0.25))
+    save_bundle(load_bundle(copy), tmp_path / "again")
+    labels = load_bundle(tmp_path / "again").classifier.config.labels
+    assert (labels.temperature, labels.threshold) == (2.5, 0.25)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "1", None, True])
+def test_a_temperature_that_is_no_positive_number_is_refused(copy: Path, temperature: object) -> None:
+    edit_config(copy, lambda content: content["model"]["labels"].update(temperature=temperature))
+    with pytest.raises(BundleError, match=rf"temperature {temperature!r} is not a positive number"):
         load_bundle(copy)
 
 

@@ -120,6 +120,24 @@ def test_the_threshold_itself_is_harmless(small_bundle: Bundle) -> None:
     assert predictions == ["Non-offensive", "Non-offensive", "Offensive"]
 
 
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 3.0])
+def test_the_temperature_divides_the_logit_before_it_is_a_probability(small_bundle: Bundle, temperature: float) -> None:
+    """The logit itself stays, and so does the word at a threshold of one half."""
+    plain, tempered = Predictor(small_bundle), Predictor(small_bundle)
+    for predictor, value in ((plain, 1.0), (tempered, temperature)):
+        labels = dataclasses.replace(predictor.config.labels, threshold=0.5, temperature=value)
+        predictor.config = dataclasses.replace(predictor.config, labels=labels)
+    memes = [plain.prepare(picture(colour), colour) for colour in ("red", "green", "white")]
+    for before, after in zip(plain.predict(memes), tempered.predict(memes), strict=True):
+        assert (after.logit, after.prediction) == (before.logit, before.prediction)
+        assert after.probability == pytest.approx(1 / (1 + math.exp(before.logit / temperature)), rel=1e-12)
+        assert after.probability != before.probability
+
+
+def test_extreme_logits_do_not_overflow_at_any_temperature() -> None:
+    assert [non_offensive_probability(logit, 0.05) for logit in (-1e6, 1e6)] == [1.0, 0.0]
+
+
 def test_verdicts_follow_the_logits_in_order(predictor: Predictor) -> None:
     memes = [predictor.prepare(picture(colour), colour) for colour in ("red", "green", "white")]
     logits = predictor.logits(memes)

@@ -8,6 +8,8 @@ import dataclasses
 import io
 import json
 import math
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +20,15 @@ from safetensors.torch import load_file
 from memeguard.bundle import load_bundle, read_report, save_bundle
 from memeguard.predictor import Predictor
 from training.backbones import load_backbone
+from training.calibration import calibrate
+from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
+from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.data import read_splits
+from training.experiment import Experiment
+from training.loop import predict_logits
 from training.memes import DataError, Label, Meme
-from training.trainer import TrainingResult, evaluate_memes, resolve_device, train
+from training.trainer import TrainingResult, evaluate_memes, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +46,12 @@ def tiny(demo_splits: Splits) -> TrainingResult:
 @pytest.fixture(scope="module")
 def frozen(demo_splits: Splits, clip_folder: Path) -> TrainingResult:
     return train(demo_splits, str(clip_folder), QUICK)
+
+
+@pytest.fixture(scope="module")
+def adapted(demo_splits: Splits, clip_folder: Path) -> TrainingResult:
+    config = TrainingConfig.preset("lora", num_epochs=2, batch_size=16, backbone_learning_rate=1e-2, device="cpu")
+    return train(demo_splits, str(clip_folder), config)
 
 
 def weights_of(result: TrainingResult, folder: Path) -> bytes:
@@ -88,14 +101,105 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
     assert report == json.loads(json.dumps(tiny.report, allow_nan=False))
     assert report["backbone"] == "tiny"
     assert report["training"]["learning_rate"] == 1e-3
+    assert (report["training"]["tune"], report["training"]["num_folds"]) == ("full", 0)
+    assert report["cross_validation"] is None
     assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16, "test": 12}}
     assert len(report["epochs"]) == 2
     assert set(report["validation"]) == {"model", "tfidf", "majority"}
     assert report["validation"]["majority"]["auroc"] == 0.5
-    assert load_bundle(tmp_path / "bundle").classifier.config.labels.threshold == report["threshold"]
+    labels = load_bundle(tmp_path / "bundle").classifier.config.labels
+    assert (labels.threshold, labels.temperature) == (report["threshold"], report["temperature"])
+
+
+def test_a_head_is_calibrated_on_memes_it_did_not_learn_from(
+    frozen: TrainingResult, demo_splits: Splits, clip_folder: Path
+) -> None:
+    """Those of the training split, each judged by another head."""
+    experiment = Experiment(demo_splits, str(clip_folder), device="cpu")
+    folds = part_into_folds(experiment, QUICK)
+    assert folds is not None
+    held_out = predict_out_of_fold(experiment, QUICK, folds)
+    labels = frozen.bundle.classifier.config.labels
+    assert labels == calibrate(experiment.labels["train"], held_out.logits)
+    report = frozen.report
+    assert (report["threshold"], report["temperature"]) == (labels.threshold, labels.temperature)
+    assert (report["training"]["tune"], report["training"]["num_folds"]) == ("head", 5)
+    assert report["cross_validation"] == held_out.summarize(experiment.labels["train"])
+    json.dumps(report, allow_nan=False)
+
+
+def test_without_folds_the_validation_split_calibrates(tiny: TrainingResult, demo_splits: Splits) -> None:
+    experiment = Experiment(demo_splits, "tiny", device="cpu")
+    inputs = experiment.inputs["validation"]
+    logits = predict_logits(tiny.bundle.classifier.eval(), inputs)
+    expected = calibrate(experiment.labels["validation"], logits)
+    labels = tiny.bundle.classifier.config.labels
+    assert labels.temperature == pytest.approx(expected.temperature, rel=1e-4)
+    assert labels.threshold == pytest.approx(expected.threshold, abs=1e-4)
+
+
+def test_folds_change_nothing_of_the_weights(
+    demo_splits: Splits, clip_folder: Path, frozen: TrainingResult, tmp_path: Path
+) -> None:
+    without = train(demo_splits, str(clip_folder), dataclasses.replace(QUICK, num_folds=0))
+    assert weights_of(without, tmp_path / "without") == weights_of(frozen, tmp_path / "with")
+
+
+def test_adapters_end_in_an_ordinary_bundle(adapted: TrainingResult, clip_folder: Path, tmp_path: Path) -> None:
+    save_bundle(adapted.bundle, tmp_path / "bundle")
+    loaded = load_bundle(tmp_path / "bundle").classifier.clip.state_dict()
+    before = load_file(clip_folder / "model.safetensors")
+    changed = {name for name, tensor in loaded.items() if not torch.equal(tensor, before[name])}
+    assert loaded.keys() == before.keys()
+    assert changed == {name for name in before if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))}
 
 
 @pytest.mark.parametrize("name", ["tiny", "frozen"])
+def test_the_test_split_has_no_part_in_training(
+    name: str, request: pytest.FixtureRequest, demo_splits: Splits, clip_folder: Path, tmp_path: Path
+) -> None:
+    """Neither its pictures nor its labels: the pictures are not there, the labels are all the same."""
+    expected = weights_of(request.getfixturevalue(name), tmp_path / "expected")
+    backbone = {"tiny": "tiny", "frozen": str(clip_folder)}[name]
+    absent = [
+        dataclasses.replace(meme, image_path=tmp_path / "nothing.png", label=Label.OFFENSIVE)
+        for meme in demo_splits["test"]
+    ]
+    alone = {name: demo_splits[name] for name in ("train", "validation")}
+    for number, splits in enumerate(({**demo_splits, "test": absent}, alone)):
+        result = train(splits, backbone, QUICK, cache_dir=tmp_path / "cache")
+        assert weights_of(result, tmp_path / str(number)) == expected
+
+
+def test_features_are_kept_from_run_to_run(
+    demo_splits: Splits, clip_folder: Path, frozen: TrainingResult, tmp_path: Path
+) -> None:
+    expected = weights_of(frozen, tmp_path / "expected")
+    for number in range(2):
+        result = train(demo_splits, str(clip_folder), QUICK, cache_dir=tmp_path / "cache")
+        assert weights_of(result, tmp_path / str(number)) == expected
+        assert result.report == {**frozen.report, "data": result.report["data"]}
+
+
+def test_a_damaged_cache_gives_the_same_bytes(
+    demo_splits: Splits, clip_folder: Path, frozen: TrainingResult, tmp_path: Path
+) -> None:
+    train(demo_splits, str(clip_folder), QUICK, cache_dir=tmp_path / "cache")
+    (path,) = (path for path in (tmp_path / "cache").glob("*.sqlite") if "hashes" not in path.name)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE features SET value = zeroblob(length(value)) WHERE rowid = 7")
+    result = train(demo_splits, str(clip_folder), QUICK, cache_dir=tmp_path / "cache")
+    assert weights_of(result, tmp_path / "again") == weights_of(frozen, tmp_path / "expected")
+
+
+def test_folds_that_cannot_be_made_are_refused_before_training(demo_splits: Splits, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(folder=tmp_path / "kept")
+    with pytest.raises(TrainingError, match="num_folds is 30, but split train has only"):
+        train(demo_splits, "tiny", dataclasses.replace(QUICK, num_folds=30), checkpoints=checkpoints)
+    assert not checkpoints.exist()
+
+
+@pytest.mark.parametrize("name", ["tiny", "frozen", "adapted"])
 def test_the_bundle_scores_what_the_report_says(name: str, request: pytest.FixtureRequest, demo_splits: Splits) -> None:
     """The report's figures come from training's own inputs, these from decoding every picture anew."""
     result = request.getfixturevalue(name)
@@ -126,7 +230,7 @@ def plain_data(tmp_path: Path) -> Path:
 def test_a_label_keeps_its_meaning_from_the_csv_to_the_verdict(
     plain_data: Path, clip_folder: Path, tmp_path: Path
 ) -> None:
-    config = TrainingConfig(num_epochs=20, learning_rate=1e-2, batch_size=8, device="cpu")
+    config = TrainingConfig(num_epochs=20, learning_rate=1e-2, batch_size=8, num_folds=0, device="cpu")
     result = train(read_splits(plain_data), str(clip_folder), config)
     save_bundle(result.bundle, tmp_path / "bundle")
     predictor = Predictor.from_folder(tmp_path / "bundle")
@@ -205,22 +309,20 @@ def test_learning_rates_at_the_edge_end_well_or_in_words(
         ({"num_epochs": 0}, "num_epochs is 0; it must be at least 1"),
         ({"patience": 0}, "patience is 0; it must be at least 1"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"tune": "all"}, "tune 'all' is none of head, lora, last-blocks, full"),
+        ({"precision": "fp16"}, "precision 'fp16' is none of auto, fp32, bf16"),
+        ({"backbone_learning_rate": 0.0}, r"backbone_learning_rate is 0\.0; it must be a positive number"),
+        ({"num_folds": 1}, "num_folds is 1; it must be 0, or at least 2"),
+        ({"num_folds": -1}, "num_folds is -1; it must be at least 0"),
+        ({"num_blocks": 0}, "num_blocks is 0; it must be at least 1"),
+        ({"lora_rank": 0}, "lora_rank is 0; it must be at least 1"),
+        ({"layer_decay": 1.5}, r"layer_decay is 1\.5; it must be in \[0, 1\]"),
+        ({"lora_dropout": math.nan}, "lora_dropout is nan"),
+        ({"weight_decay": -0.1}, r"weight_decay is -0\.1"),
+        ({"accumulation_steps": 33}, "accumulation_steps is 33; it must be at most batch_size, 32"),
     ],
     ids=str,
 )
 def test_a_setting_out_of_its_range_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         TrainingConfig(**setting)
-
-
-@pytest.mark.parametrize("name", ["abacus", "cuda:99", "mps", ""])
-def test_a_device_this_machine_lacks_is_refused(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"device '{name}' is not available here"):
-        resolve_device(name)
-
-
-def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for available, name in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda answer=available: answer)
-        assert resolve_device("auto") == name
-    assert resolve_device("cpu") == "cpu"

@@ -1,0 +1,288 @@
+"""``memeguard train``: killed at any moment and gone on with it writes the same bytes; what it cannot do, it says."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from cli.main import main
+from memeguard.bundle import load_bundle, read_report
+from tests.training import two_processes
+from training import stepper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
+
+# Each process is forked from one that has imported torch already; this saves seconds and changes nothing else.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["training.trainer", "training.checkpoint", "training.report", __name__])
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run_main(arguments: list[str], log: Path) -> None:
+    """What a shell does for ``memeguard``."""
+    with log.open("ab") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    torch.set_num_threads(1)
+    main(arguments)
+
+
+def start(arguments: list[str], log: Path) -> BaseProcess:
+    process = CONTEXT.Process(target=run_main, args=(arguments, log), daemon=True)
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess) -> int | None:
+    process.join(120)
+    return process.exitcode
+
+
+def times_of(folder: Path) -> dict[str, int]:
+    """Names and times of the last change."""
+    return {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(folder)}
+
+
+def wait_for_steps(process: BaseProcess, checkpoint: Path, num: int) -> None:
+    """Until ``checkpoint`` has been replaced ``num`` times at least, or the process is over."""
+    seen = None
+    while num and process.is_alive():
+        with contextlib.suppress(FileNotFoundError):
+            changed = checkpoint.stat().st_mtime_ns
+            num -= changed != seen
+            seen = changed
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def arguments(demo_folder: Path, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    cache = tmp_path_factory.mktemp("cache")
+    return ["train", "--data", str(demo_folder), "--backbone", str(clip_folder), "--cache", str(cache), "--device",
+            "cpu", "--folds", "2", "--epochs", "10", "--batch-size", "8", "--checkpoint-every", "0"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose training nobody interrupted; nobody may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert finish(start([*arguments, "--out", str(folder / "mine")], folder / "log")) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["log", "mine"]
+    return folder / "mine"
+
+
+@pytest.fixture(scope="module")
+def killed(arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder beside which a training was killed; nobody may change it."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = start([*arguments, "--out", str(folder / "mine")], folder / "log")
+    wait_for_steps(process, folder / "mine.checkpoints" / "model.safetensors", 6)
+    process.kill()
+    assert finish(process) == -signal.SIGKILL
+    assert (folder / "mine.checkpoints" / "model.safetensors").exists()
+    return folder
+
+
+@pytest.fixture
+def interrupted(killed: Path, tmp_path: Path) -> Path:
+    """Where the bundle would be; its training was killed."""
+    shutil.copytree(killed / "mine.checkpoints", tmp_path / "mine.checkpoints")
+    return tmp_path / "mine"
+
+
+def invoke(arguments: list[str], *more: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, *more])
+
+
+def test_a_training_killed_again_and_again_writes_the_same_bytes(
+    arguments: list[str], finished: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(0)
+    command = [*arguments, "--out", str(tmp_path / "mine"), "--resume"]
+    num_killed = 0
+    for part in ("model", "model", "fold-1", "fold-1", "fold-2"):
+        process = start(command, tmp_path / "log")
+        wait_for_steps(process, tmp_path / "mine.checkpoints" / f"{part}.safetensors", rng.randint(1, 9))
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        num_killed += finish(process) == -signal.SIGKILL
+    assert num_killed >= 3  # on a machine that looks away for long, the last one may have come to its end
+    assert finish(start(command, tmp_path / "log")) == 0
+    for name in ("model.safetensors", "config.json", "report.json", "tokenizer.json"):
+        assert (tmp_path / "mine" / name).read_bytes() == (finished / name).read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine"]
+
+
+def test_an_interrupted_training_is_not_begun_anew_unasked(arguments: list[str], interrupted: Path) -> None:
+    before = times_of(interrupted.with_name("mine.checkpoints"))
+    result = invoke(arguments, "--out", str(interrupted))
+    assert result.exit_code == 1
+    hint = "add --resume to go on with it, or remove that folder"
+    assert result.output == f"Error: {interrupted}.checkpoints holds an interrupted training: {hint}\n"
+    assert times_of(interrupted.with_name("mine.checkpoints")) == before
+
+
+def test_another_setting_is_named(arguments: list[str], interrupted: Path) -> None:
+    result = invoke(arguments, "--out", str(interrupted), "--resume", "--batch-size", "9")
+    assert result.exit_code == 1
+    assert "is of another training: batch_size was 8, now it is 9" in result.output
+    assert result.output.count("\n") == 1
+    assert not interrupted.exists()
+
+
+def test_other_data_is_not_gone_on_with(
+    arguments: list[str], interrupted: Path, demo_folder: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(demo_folder, tmp_path / "data")
+    (table,) = data.rglob("Training_meme_dataset.csv")
+    table.write_bytes(table.read_bytes().replace(b"portrait", b"painting"))
+    result = invoke(arguments, "--out", str(interrupted), "--resume", "--data", str(data))
+    assert result.exit_code == 1
+    assert "data_sha256 was '" in result.output
+
+
+def test_a_damaged_checkpoint_is_one_line(arguments: list[str], interrupted: Path) -> None:
+    path = interrupted.with_name("mine.checkpoints") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    result = invoke(arguments, "--out", str(interrupted), "--resume")
+    assert result.exit_code == 1
+    assert "model.safetensors is damaged: " in result.output
+    assert result.output.endswith("; remove it to begin anew\n")
+
+
+def test_a_finished_bundle_is_left_alone(arguments: list[str], finished: Path) -> None:
+    before = times_of(finished)
+    result = invoke(arguments, "--out", str(finished), "--resume")
+    assert (result.exit_code, result.output) == (0, f"{finished} is complete\n")
+    result = invoke(arguments, "--out", str(finished))
+    assert result.exit_code == 1
+    assert "exists already; a bundle is never overwritten" in result.output
+    assert times_of(finished) == before
+
+
+def test_a_folder_that_is_no_bundle_is_not_complete(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+    result = invoke(arguments, "--out", str(tmp_path), "--resume")
+    assert result.exit_code == 1
+    assert "is not a bundle" in result.output
+
+
+def test_what_is_left_of_a_finished_training_goes(arguments: list[str], interrupted: Path, finished: Path) -> None:
+    shutil.copytree(finished, interrupted)
+    assert invoke(arguments, "--out", str(interrupted), "--resume").exit_code == 0
+    assert not interrupted.with_name("mine.checkpoints").exists()
+
+
+def test_the_folder_one_is_in_can_be_filled(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = invoke(arguments, "--out", ".", "--epochs", "1", "--folds", "0")
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_resuming_nothing_is_beginning(arguments: list[str], finished: Path, tmp_path: Path) -> None:
+    """So that a job that may be restarted always runs the same command."""
+    result = invoke(arguments, "--out", str(tmp_path / "mine"), "--resume")
+    assert result.exit_code == 0, result.output
+    assert read_report(tmp_path / "mine") == read_report(finished)
+    assert not (tmp_path / "mine.checkpoints").exists()
+
+
+@pytest.mark.parametrize("event", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_how_to_go_on(arguments: list[str], tmp_path: Path, event: signal.Signals) -> None:
+    process = start([*arguments, "--out", str(tmp_path / "mine"), "--epochs", "1000", "--patience", "1000"],
+                    tmp_path / "log")  # fmt: skip
+    wait_for_steps(process, tmp_path / "mine.checkpoints" / "model.safetensors", 3)
+    os.kill(process.pid, event)
+    assert finish(process) == {signal.SIGINT: 1, signal.SIGTERM: 143}[event]
+    log = (tmp_path / "log").read_text("utf-8")
+    assert "interrupted; the same command with --resume goes on" in log
+    assert "Traceback" not in log
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine.checkpoints"]
+
+
+def test_after_an_explosion_a_lower_rate_goes_on(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(1000))
+    cross_entropy: Callable[..., torch.Tensor] = functional.binary_cross_entropy_with_logits
+
+    def explode(*tensors: torch.Tensor, **settings: object) -> torch.Tensor:
+        return cross_entropy(*tensors, **settings) * (float("inf") if next(steps) == 7 else 1.0)
+
+    command = [*arguments, "--out", str(tmp_path / "mine"), "--optimizer", "sgd", "--folds", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(stepper.functional, "binary_cross_entropy_with_logits", explode)
+        result = invoke(command, "--lr", "10")
+    assert result.exit_code == 1
+    assert "the loss is inf in epoch 2; choose a learning rate below 10.0 and go on from" in result.output
+    result = invoke(command, "--lr", "0.1", "--resume")
+    assert result.exit_code == 0, result.output
+    assert [len(read_report(tmp_path / "mine")["epochs"]), next(steps)] == [10, 8]
+    assert read_report(tmp_path / "mine")["training"]["learning_rate"] == 0.1
+    load_bundle(tmp_path / "mine")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_two_processes_learn_what_one_learns(
+    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifteen memes to validate; of forty, thirteen a step, so that one is left for a step that both make.
+
+    Shares of seven and six go through the network in seven and six parts. The processes add the same numbers in
+    another order: 1e-6 of a weight's move, which is 0.1 a step at most.
+    """
+    data = shutil.copytree(demo_folder, tmp_path / "data")
+    (table,) = data.rglob("Validation_meme_dataset.csv")
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:-1]))
+    command = ["train", "--data", str(data), "--device", "cpu", "--optimizer", "sgd", "--lr", "0.1", "--epochs", "2",
+               "--batch-size", "13", "--accumulate", "7", "--checkpoint-every", "0"]  # fmt: skip
+    # `accelerate launch --cpu --num_processes 2` would start one process only: it leaves several CPUs to mpirun.
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port()), "-m"]
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, *launch, two_processes.__name__, tmp_path / "ranks", *command, "--out", tmp_path / "two"],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    monkeypatch.setattr("training.experiment._DROPOUT_FROM_SCRATCH", (0.0, 0.0, 0.0))
+    result = invoke(command, "--out", str(tmp_path / "one"))
+    assert result.exit_code == 0, result.output
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert sorted((tmp_path / "ranks").read_text("utf-8").splitlines()) == ["0 of 2", "1 of 2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "one", "ranks", "tmp", "two"]
+
+    one, two = (read_report(tmp_path / name) for name in ("one", "two"))
+    for alone, shared in zip(one["epochs"], two["epochs"], strict=True):
+        assert shared == pytest.approx(alone, rel=1e-4)
+    assert two["temperature"] == pytest.approx(one["temperature"], rel=1e-2)
+    weights = load_file(tmp_path / "one" / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "two" / "model.safetensors").items():
+        torch.testing.assert_close(tensor, weights[name], rtol=0, atol=1e-5)

@@ -23,7 +23,7 @@ from random_backbone import write_vit_b_32
 
 from training import inputs as inputs_module
 from training.config import TrainingConfig
-from training.data import read_splits
+from training.data.reading import read_splits
 from training.experiment import Experiment
 from training.stepper import Stepper
 from training.tuning import Tuning

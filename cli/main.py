@@ -92,8 +92,8 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     Example: memeguard check-data data/demo --backbone openai/clip-vit-base-patch32
     """
     from training.backbones import load_tokenizer
-    from training.data import read_splits
-    from training.inspection import format_report, inspect_data
+    from training.data.inspection import format_report, inspect_data
+    from training.data.reading import read_splits
 
     splits = read_splits(directory)
     tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
@@ -113,7 +113,7 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 
     Example: memeguard demo-data data/demo --seed 1
     """
-    from training.demo_data import write_demo_data
+    from training.demo.drawing import write_demo_data
 
     write_demo_data(directory, seed=seed, render=render)
     click.echo(f"wrote {directory}")
@@ -142,7 +142,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     """
     from memeguard.bundle import load_bundle, save_bundle
     from training.checkpoint import Checkpoints
-    from training.data import data_hash, read_splits
+    from training.data.reading import data_hash, read_splits
     from training.devices import is_main_process
     from training.report import format_metrics
     from training.trainer import train as fit
@@ -223,8 +223,8 @@ def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:
 
     Example: memeguard ablate --data data/demo --epochs 8
     """
-    from training.ablation import compare_modalities
-    from training.data import read_splits
+    from training.data.reading import read_splits
+    from training.evaluation.ablation import compare_modalities
     from training.report import format_metrics
 
     splits = read_splits(data, required=("train", "validation", "test"))
@@ -245,9 +245,9 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
 
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
-    from training.evaluation import bundle_name, tabulate
-    from training.evaluation import evaluate as measure
-    from training.evaluation_page import write_evaluation, write_whole
+    from training.evaluation.evaluate import bundle_name, tabulate
+    from training.evaluation.evaluate import evaluate as measure
+    from training.evaluation.page import write_evaluation, write_whole
     from training.report import format_metrics
 
     report = measure(bundle, data, split, device=device)
@@ -291,7 +291,7 @@ def demo(data: Path, out: Path, model_store: Path, *, if_empty: bool) -> None:
 
     if if_empty and holds_archive(model_store):
         return
-    from training.demo import build_demo
+    from training.demo.build import build_demo
 
     click.echo(f"training the demo model for {model_store}, about a minute", err=True)
     card = build_demo(data, out, model_store)

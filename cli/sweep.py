@@ -14,18 +14,18 @@ import click
 
 import memeguard
 from training.config import TrainingConfig
-from training.data import data_hash, read_split
-from training.leaderboard import format_leaderboard
-from training.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space
-from training.sweep import run_sweep
-from training.sweep_study import Plan
-from training.sweep_training import WINNER, PrepareTraining, list_tunes, write_results
+from training.data.reading import data_hash, read_split
+from training.sweep.leaderboard import format_leaderboard
+from training.sweep.results import WINNER, PrepareTraining, list_tunes, write_results
+from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space
+from training.sweep.study import Plan
+from training.sweep.workers import run_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from training.search_space import SearchSpace
+    from training.sweep.search_space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)

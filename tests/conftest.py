@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.bundle import Bundle
-    from training.memes import Meme
+    from training.data.memes import Meme
 
 # The imports below wait until a test asks for a model: the proxy's tests need neither torch nor transformers.
 
@@ -105,7 +105,7 @@ def clip_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def demo_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few drawn memes in MultiOFF's layout; nobody may change it."""
-    from training.demo_data import write_demo_data  # noqa: PLC0415
+    from training.demo.drawing import write_demo_data  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("data") / "demo"
     write_demo_data(folder, num_train=40, num_validation=16, num_test=12)
@@ -115,6 +115,6 @@ def demo_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def demo_splits(demo_folder: Path) -> dict[str, list[Meme]]:
     """``demo_folder`` as it is read."""
-    from training.data import read_splits  # noqa: PLC0415
+    from training.data.reading import read_splits  # noqa: PLC0415
 
     return read_splits(demo_folder)

@@ -26,10 +26,10 @@ from model_archiver.model_packaging import generate_model_archive
 import memeguard
 from memeguard.bundle import BUNDLE_FILES, hash_file, read_report
 from memeguard.predictor import Predictor
-from training.bundle_source import hash_bundle
-from training.data import read_split
-from training.demo_data import draw_demo_memes
-from training.openings import count_openings
+from training.data.reading import read_split
+from training.demo.drawing import draw_demo_memes
+from training.evaluation.bundle_source import hash_bundle
+from training.evaluation.openings import count_openings
 
 MODEL_NAME = "meme"  # what clients write in /predictions/meme
 TOLERANCE = 1e-4  # largest difference of a logit between the bundle here and the unpacked archive

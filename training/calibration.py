@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from memeguard.config import LabelConfig
 from memeguard.predictor import non_offensive_probability
-from training.metrics import choose_threshold
+from training.evaluation.metrics import choose_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,14 +18,14 @@ from memeguard.classifier import MemeClassifier
 from memeguard.config import HeadConfig, ModelConfig
 from memeguard.predictor import Predictor
 from training.backbones import load_backbone
-from training.baselines import label_array
 from training.calibration import undo_class_weights
 from training.config import TrainingConfig, TrainingError, Tune
+from training.data.memes import Label
 from training.devices import resolve_device, use_threads
+from training.evaluation.baselines import label_array
 from training.feature_cache import FeatureCache
 from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs, check_captions
 from training.loop import fit, predict_logits
-from training.memes import Label
 from training.tuning import Tuning, choose_tune
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from training.checkpoint import Checkpoint
-    from training.memes import Meme
+    from training.data.memes import Meme
 
 _SPLITS: Final = ("train", "validation")
 # A backbone from scratch has no features worth protecting: much dropout would only slow it down.

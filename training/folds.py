@@ -16,9 +16,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold
 
 from training.config import TrainingError
-from training.duplicates import group_near, hash_picture, normalize_text
+from training.data.duplicates import group_near, hash_picture, normalize_text
+from training.data.pictures import map_pictures
 from training.feature_cache import FeatureCache
-from training.pictures import map_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.memes import Meme
+    from training.data.memes import Meme
 
 MIN_JACCARD: Final = 0.7  # of the words of two captions that count as the same
 _PAIRS_AT_ONCE: Final = 2**22  # of captions that are compared, at most 12 bytes each

@@ -18,8 +18,8 @@ import torch
 from tqdm import tqdm
 
 from memeguard.errors import MemeError
+from training.data.memes import DataError
 from training.feature_cache import feature_key
-from training.memes import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from memeguard.classifier import MemeClassifier
     from memeguard.predictor import Predictor, PreparedMeme
+    from training.data.memes import Meme
     from training.feature_cache import FeatureCache
-    from training.memes import Meme
 
 _DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
 _BATCH: Final = 32

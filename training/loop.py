@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from memeguard.predictor import non_offensive_probability
 from training.config import TrainingConfig, TrainingError
-from training.metrics import score_predictions
+from training.evaluation.metrics import score_predictions
 from training.stepper import Stepper, draw_seed
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import memeguard
 from memeguard.bundle import Bundle
 from memeguard.predictor import Predictor
-from training.baselines import label_array, score_with_majority, score_with_tfidf
 from training.calibration import calibrate
-from training.comparison import find_warnings, measure
 from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.devices import resolve_device
-from training.evaluation_report import MAJORITY, MODEL, TFIDF
+from training.evaluation.baselines import label_array, score_with_majority, score_with_tfidf
+from training.evaluation.comparison import find_warnings, measure
+from training.evaluation.metrics import Metrics, score_predictions
+from training.evaluation.report import MAJORITY, MODEL, TFIDF
+from training.evaluation.statistics import Scores
 from training.experiment import Experiment
 from training.inputs import PixelInputs
 from training.loop import predict_probabilities
-from training.metrics import Metrics, score_predictions
-from training.statistics import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memeguard.classifier import MemeClassifier
     from training.checkpoint import Checkpoints
     from training.config import TrainingConfig
-    from training.memes import Meme
+    from training.data.memes import Meme
 
 
 class TrainingResult(NamedTuple):

@@ -20,10 +20,10 @@ import memeguard
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.errors import BundleError
 from rollout.archives import find_archives, holds_archive
-from training.demo_data import write_demo_data
-from training.evaluation import evaluate
-from training.memes import DataError
-from training.openings import record_opening
+from training.data.memes import DataError
+from training.demo.drawing import write_demo_data
+from training.evaluation.evaluate import evaluate
+from training.evaluation.openings import record_opening
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open

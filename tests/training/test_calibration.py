@@ -12,7 +12,7 @@ import torch
 
 from memeguard.predictor import non_offensive_probability
 from training.calibration import calibrate, fit_temperature, undo_class_weights
-from training.metrics import score_predictions
+from training.evaluation.metrics import score_predictions
 
 if TYPE_CHECKING:
     from memeguard.bundle import Bundle

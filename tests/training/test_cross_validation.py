@@ -15,9 +15,9 @@ from training.calibration import calibrate
 from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
 from training.cross_validation import OutOfFold, choose_num_folds, part_into_folds, predict_out_of_fold
+from training.data.memes import Label, Meme
 from training.experiment import Experiment
 from training.folds import group_duplicates
-from training.memes import Label, Meme
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from PIL import Image
 
 from training import folds as folds_module
 from training.config import TrainingError
+from training.data.memes import Label, Meme
 from training.folds import assign_folds, group_duplicates
-from training.memes import Label, Meme
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ import torch
 from memeguard.predictor import Predictor, PreparedMeme
 from tests.training.full_disk import largest_file
 from training import inputs as inputs_module
+from training.data.memes import DataError, Label, Meme
 from training.feature_cache import FeatureCache
 from training.inputs import FeatureInputs, PixelInputs, SubsetInputs, check_captions, prepare_memes
 from training.loop import predict_logits
-from training.memes import DataError, Label, Meme
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,10 +24,10 @@ from training.calibration import calibrate
 from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
 from training.cross_validation import part_into_folds, predict_out_of_fold
-from training.data import read_splits
+from training.data.memes import DataError, Label, Meme
+from training.data.reading import read_splits
 from training.experiment import Experiment
 from training.loop import predict_logits
-from training.memes import DataError, Label, Meme
 from training.trainer import TrainingResult, evaluate_memes, train
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Labelled memes on disk: layouts, reading, near-duplicates."""

@@ -1,0 +1,1 @@
+"""Memes drawn in code, and the model that is trained on them."""

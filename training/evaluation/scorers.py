@@ -1,0 +1,68 @@
+"""Let a bundle judge memes three times: as they are, by their pictures alone, by their captions alone.
+
+Does not know how judgements are measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from memeguard.predictor import PreparedMeme, non_offensive_probability
+from training.config import TrainingError
+from training.evaluation.baselines import label_array
+from training.evaluation.report import IMAGE_ONLY, MODEL, TEXT_ONLY
+from training.evaluation.statistics import Scores
+from training.inputs import prepare_memes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from memeguard.predictor import Predictor
+    from training.data.memes import Meme
+
+_BATCH: Final = 32
+_MID_GREY: Final = 128
+
+
+@torch.inference_mode()
+def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -> dict[str, Scores]:
+    """Scores of the model on ``memes``, on pictures with empty captions, and on captions with a grey picture.
+
+    Each tower runs once for all three. The progress bar is called ``title``.
+
+    Raises:
+        TrainingError: An answer is not a number.
+    """
+    size = predictor.config.image.size
+    nothing = PreparedMeme(np.full((3, size, size), _MID_GREY, dtype=np.uint8), predictor.captions.encode(""))
+    head = predictor.classifier.head
+    grey_1D, silence_1D = _encode(predictor, [nothing])
+    logits: dict[str, list[float]] = {MODEL: [], IMAGE_ONLY: [], TEXT_ONLY: []}
+    prepared = prepare_memes(predictor, memes, title)
+    while batch := list(itertools.islice(prepared, _BATCH)):
+        image_BD, text_BD = _encode(predictor, batch)
+        logits[MODEL] += head(image_BD, text_BD).tolist()
+        logits[IMAGE_ONLY] += head(image_BD, silence_1D.expand_as(text_BD)).tolist()
+        logits[TEXT_ONLY] += head(grey_1D.expand_as(image_BD), text_BD).tolist()
+    if not np.isfinite(logits[MODEL]).all():
+        raise TrainingError("the bundle's answers are not numbers: its weights are damaged")
+    labels, config = label_array(memes), predictor.config.labels
+    return {
+        name: Scores(
+            labels=labels,
+            probabilities=np.array([non_offensive_probability(logit, config.temperature) for logit in values]),
+            threshold=config.threshold,
+        )
+        for name, values in logits.items()
+    }
+
+
+def _encode(predictor: Predictor, memes: list[PreparedMeme]) -> tuple[Tensor, Tensor]:
+    pixels_BCHW, captions = predictor.collate(memes)
+    return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)

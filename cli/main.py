@@ -82,6 +82,12 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_cache_option = click.option(
+    "--cache", "cache_dir", type=_FOLDER, default=_CACHE, show_default="~/.cache/memeguard",
+    help="Keeps a frozen backbone's features.",
+)  # fmt: skip
+
+
 @main.command()
 @click.argument("directory", type=_FOLDER)
 @click.option("--backbone", default="tiny", show_default=True, metavar="NAME", help="Whose tokenizer counts tokens.")
@@ -126,11 +132,11 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 @click.option("--folds", "num_folds", type=int,
               help="Folds whose held-out predictions set threshold and temperature; 0: validation.  "
                    "[default: 5 for head]")  # fmt: skip
-@click.option("--cache", "cache_dir", type=_FOLDER, default=_CACHE, help="Keeps a frozen backbone's features.")
+@_cache_option
 @click.option(
     "--resume", is_flag=True, help="Go on with what an interrupted run left beside --out, if it left anything."
 )
-@click.option("--checkpoint-every", type=float, default=60.0, show_default=True, metavar="SECONDS",
+@click.option("--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
               help="The most work an interruption costs; the end of an epoch is kept anyway.")  # fmt: skip
 def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool, checkpoint_every: float,
           **options: Any) -> None:  # fmt: skip # noqa: ANN401
@@ -140,17 +146,21 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
 
     On several GPUs: accelerate launch --multi_gpu -m cli.main train …
     """
-    from memeguard.bundle import load_bundle, save_bundle
+    from memeguard.bundle import load_bundle, read_report, save_bundle
+    from memeguard.errors import BundleError
     from training.checkpoint import Checkpoints
     from training.data.reading import data_hash, read_splits
     from training.devices import is_main_process
     from training.report import format_metrics
+    from training.trainer import require_same_training
     from training.trainer import train as fit
 
     folder = out.resolve()
     checkpoints = Checkpoints(folder=folder.parent / f"{folder.name}.checkpoints", every_s=checkpoint_every)
+    config = _training_config(options)
     if resume and out.exists() and any(out.iterdir()):
         load_bundle(out)
+        require_same_training(read_report(out), backbone, config, data_hash(data))
         checkpoints.remove()  # a kill may have come between the two
         click.echo(f"{out} is complete")
         return
@@ -158,7 +168,6 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     if not resume and checkpoints.exist():
         hint = "add --resume to go on with it, or remove that folder"
         raise click.ClickException(f"{checkpoints.folder} holds an interrupted training: {hint}")
-    config = _training_config(options)
     try:
         result = fit(
             read_splits(data, others=False),  # the test split is evaluate's alone
@@ -168,13 +177,14 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
             cache_dir=cache_dir,
             checkpoints=checkpoints,
         )
-    except (KeyboardInterrupt, SystemExit):
+        if is_main_process():
+            save_bundle(result.bundle, out, report=result.report)
+            checkpoints.remove()
+    except (KeyboardInterrupt, SystemExit, OSError, BundleError):
         if checkpoints.exist():
-            click.echo("\ninterrupted; the same command with --resume goes on", err=True)
+            click.echo("\nnothing is lost: the same command with --resume goes on", err=True)
         raise
     if is_main_process():
-        save_bundle(result.bundle, out, report=result.report)
-        checkpoints.remove()
         for warning in result.report["warnings"]:
             click.echo(f"warning: {warning}")
         click.echo(format_metrics("validation", result.report["validation"]))
@@ -193,7 +203,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
 @click.option("--tune", type=click.Choice(["head", "lora", "last-blocks", "full"]), help="As train's.")
 @click.option("--epochs", "num_epochs", type=int, help="As train's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--cache", "cache_dir", type=_FOLDER, default=_CACHE, help="Keeps a frozen backbone's features.")
+@_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON.")
 def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Train with every setting of a search space, several seeds each; rank them, and build the winner's bundle.
@@ -217,9 +227,10 @@ def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options:
 @main.command()
 @click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
 @_training_options
+@_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    """Train on picture and caption, on the picture alone, on the caption alone; score each on the test split.
+def ablate(data: Path, backbone: str, *, cache_dir: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    """Train on picture and caption, on the picture alone, on the caption alone; score each on the validation split.
 
     Example: memeguard ablate --data data/demo --epochs 8
     """
@@ -227,10 +238,10 @@ def ablate(data: Path, backbone: str, *, as_json: bool, **options: Any) -> None:
     from training.evaluation.ablation import compare_modalities
     from training.report import format_metrics
 
-    splits = read_splits(data, required=("train", "validation", "test"))
-    rows: dict[str, Any] = {name: dataclasses.asdict(metrics)
-            for name, metrics in compare_modalities(splits, backbone, _training_config(options)).items()}  # fmt: skip
-    click.echo(json.dumps(rows, indent=2) if as_json else format_metrics("test", rows))
+    splits = read_splits(data, others=False)  # the test split is evaluate's alone
+    results = compare_modalities(splits, backbone, _training_config(options), cache_dir=cache_dir)
+    rows: dict[str, Any] = {name: dataclasses.asdict(metrics) for name, metrics in results.items()}
+    click.echo(json.dumps(rows, indent=2) if as_json else format_metrics("validation", rows))
 
 
 @main.command()

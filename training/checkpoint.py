@@ -37,7 +37,7 @@ class Checkpoint:
     Attributes:
         path: The file; its folder is made when it is first written.
         settings: JSON-ready; what the training depends on. A state of other settings is not gone on from.
-        every_s: Seconds between two writings within an epoch; each epoch's end is written anyway.
+        every_s: Seconds between two writings within an epoch, 0 for every step; each epoch's end is written anyway.
     """
 
     path: Path
@@ -53,7 +53,8 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         staged = self.path.with_suffix(".partial")
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {_STATE: json.dumps(state), _SETTINGS: json.dumps(self.settings), _CHECKSUM: _checksum(on_cpu)}
+        header = {_STATE: json.dumps(state), _SETTINGS: json.dumps(self.settings)}
+        header[_CHECKSUM] = _checksum(header, on_cpu)
         try:
             save_file(on_cpu, staged, header)
             with staged.open("rb") as file:
@@ -77,7 +78,7 @@ class Checkpoint:
                 header = file.metadata() or {}
                 state, settings = json.loads(header[_STATE]), json.loads(header[_SETTINGS])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            if _checksum(tensors) != header[_CHECKSUM]:
+            if _checksum(header, tensors) != header[_CHECKSUM]:
                 raise ValueError("its checksum is another")  # noqa: TRY301 - damage of any kind is told alike
         except (SafetensorError, KeyError, ValueError) as error:
             raise TrainingError(f"checkpoint {self.path} is damaged: {error}; remove it to begin anew") from error
@@ -92,8 +93,10 @@ class Checkpoint:
             raise TrainingError(f"checkpoint {self.path} is of another training: {'; '.join(parts)}")
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
+    for name in (_STATE, _SETTINGS):
+        digest.update(header[name].encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

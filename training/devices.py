@@ -26,7 +26,8 @@ def resolve_device(name: str) -> str:
         # By number, where there are several: a bare "cuda" is the first one in every new thread.
         return str(PartialState().device)
     try:
-        torch.empty(0, device=name)
+        if torch.empty(0, device=name).is_meta:
+            raise RuntimeError("nothing can be computed on it")  # noqa: TRY301 - refused like the others
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"device {name!r} is not available here: {error}") from error
     return name
@@ -57,7 +58,7 @@ def make_accelerator(device: torch.device, precision: Precision, *, towers_learn
         towers_learn: Whether more than the head learns.
     """
     if precision == "auto":
-        suits = towers_learn and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        suits = towers_learn and device.type == "cuda" and _has_bf16(device)
         precision = "bf16" if suits else "fp32"
     # accelerate keeps one state for each process, with the precision in it; the next training may want another.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)  # noqa: SLF001
@@ -68,3 +69,8 @@ def make_accelerator(device: torch.device, precision: Precision, *, towers_learn
         # An ablation without captions leaves the text tower without gradients.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def _has_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))

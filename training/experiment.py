@@ -123,7 +123,11 @@ class Experiment:
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
         # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
         with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
-            history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
+            try:
+                history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
+            except torch.OutOfMemoryError as error:
+                hint = "choose a smaller batch_size, or more accumulation_steps"
+                raise TrainingError(f"the device has too little memory ({hint}): {error}") from error
         tuning.merge()
         undo_class_weights(classifier.head, labels["train"])
         return Fitted(classifier.eval(), history, max(epoch["validation_auroc"] for epoch in history))
@@ -140,8 +144,6 @@ class Experiment:
 
     def _make_classifier(self, config: TrainingConfig) -> MemeClassifier:
         backbone = self._backbone
-        if not backbone.pretrained:  # its random weights come from the seed
-            backbone = load_backbone(backbone.name, (meme.text for meme in self.memes["train"]))
         head = HeadConfig(
             modalities=config.modalities,
             projection_dim=config.projection_dim,
@@ -155,8 +157,10 @@ class Experiment:
             text=backbone.text,
             head=head,
         )
-        # A frozen backbone is shared by all classifiers that are built on it.
-        return MemeClassifier(model, backbone.clip if self.tune == "head" else copy.deepcopy(backbone.clip))
+        if self.tune == "head":  # all classifiers share the backbone
+            return MemeClassifier(model, backbone.clip)
+        # The random weights of one made from scratch come from the seed.
+        return MemeClassifier(model, copy.deepcopy(backbone.clip) if backbone.pretrained else None)
 
     def _read_inputs(self, predictor: Predictor, cache_dir: Path | None) -> dict[str, Inputs]:
         if self.tune != "head":
@@ -173,4 +177,4 @@ def _check_splits(splits: Mapping[str, Sequence[Meme]]) -> None:
         if not len(found):
             raise TrainingError(f"split {name} has no rows")
         if len(found) == 1:
-            raise TrainingError(f"split {name} holds {Label(found[0]).name.lower()} memes only; both labels are needed")
+            raise TrainingError(f"split {name} holds {Label(found[0]).word} memes only; both labels are needed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -97,7 +98,7 @@ class FeatureCache:
         return row[0] if row else None
 
     def _give_up(self, error: Exception) -> None:
-        tqdm.write(f"warning: feature cache {self._path} is not used: {error}")
+        tqdm.write(f"warning: feature cache {self._path} is not used: {error}", file=sys.stderr)
         self.close()
         self._database = None
 

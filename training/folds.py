@@ -21,7 +21,7 @@ from training.data.pictures import map_pictures
 from training.feature_cache import FeatureCache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from training.data.memes import Meme
 
 MIN_JACCARD: Final = 0.7  # of the words of two captions that count as the same
-_PAIRS_AT_ONCE: Final = 2**22  # of captions that are compared, at most 12 bytes each
+_PAIRS_AT_ONCE: Final = 2**19  # of captions that are compared, some hundred bytes each
 _HASHES: Final = "picture-hashes.sqlite"
 
 
@@ -62,34 +62,42 @@ def group_duplicates(memes: Sequence[Meme], cache_dir: Path | None = None) -> ND
     """A number [N] for each meme, the same for near-duplicates: in picture or in caption, chains included.
 
     Pictures are compared by perceptual hash (``duplicates.group_near``), captions by the Jaccard similarity of their
-    words; those of less than three words have to be the same.
+    words; those of less than three different words have to be the same.
     """
     pictures = _hash_pictures(memes, cache_dir)
     leaders = group_near(pictures)
     texts = [normalize_text(meme.text) for meme in memes]
-    first_of: dict[object, int] = {}
-    pairs = []
-    for row, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
-        for key in (leaders[picture], text):
-            if key:  # an empty caption is like no other
-                pairs.append((first_of.setdefault(key, row), row))  # noqa: PERF401 - readable
-    pairs += _find_similar_texts(texts)
-    left, right = np.array(pairs, dtype=np.int64).T
-    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(memes), len(memes)))
-    groups: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    first_of: dict[bytes | str, int] = {}  # where a picture or a caption stands first
+    groups = every = np.arange(len(memes))
+    keys_of_memes: tuple[Sequence[bytes | str], ...] = ([leaders[picture] for picture in pictures], texts)
+    for keys in keys_of_memes:
+        # An empty caption is like no other.
+        firsts = [first_of.setdefault(key, row) if key else row for row, key in enumerate(keys)]
+        groups = _merge(groups, np.array(firsts), every)
+    distinct = [text for text in first_of if isinstance(text, str)]
+    places = np.array([first_of[text] for text in distinct], dtype=np.int64)
+    for left, right in _find_similar_texts(distinct):
+        groups = _merge(groups, places[left], places[right])
     return groups
 
 
-def _find_similar_texts(texts: Sequence[str]) -> list[tuple[int, int]]:
-    long = [row for row, text in enumerate(texts) if len(set(text.split())) > 2]  # noqa: PLR2004 - see above
-    if not long:
-        return []
-    words_NV = CountVectorizer(binary=True, analyzer=str.split, dtype=np.int32).fit_transform(
-        texts[row] for row in long
-    )
+def _merge(groups: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups [N] in which the memes at ``left`` and ``right`` [K] are in one, with all that were with either."""
+    ends = (groups[left], groups[right])
+    graph = coo_array((np.ones(len(left), dtype=np.int8), ends), shape=(len(groups), len(groups)))
+    merged: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return merged[groups]
+
+
+def _find_similar_texts(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Places [K] and [K] in ``texts``, which are all different, of those whose words are nearly the same."""
+    long = np.array([place for place, text in enumerate(texts) if len(set(text.split())) > 2])  # noqa: PLR2004
+    if not len(long):
+        return
+    vectorizer = CountVectorizer(binary=True, analyzer=str.split, dtype=np.int32)
+    words_NV = vectorizer.fit_transform(texts[place] for place in long)
     sizes_N = np.diff(words_NV.indptr)
     prefixes_NV = _keep_rarest(words_NV, sizes_N)
-    pairs = []
     num_rows = max(1, _PAIRS_AT_ONCE // len(long))
     for start in range(0, len(long), num_rows):
         candidates = (prefixes_NV[start : start + num_rows] @ prefixes_NV.T).tocoo()
@@ -97,8 +105,8 @@ def _find_similar_texts(texts: Sequence[str]) -> list[tuple[int, int]]:
         rows, columns = rows[rows < columns], columns[rows < columns]
         common = np.asarray(words_NV[rows].multiply(words_NV[columns]).sum(axis=1)).ravel()
         alike = common >= MIN_JACCARD * (sizes_N[rows] + sizes_N[columns] - common)
-        pairs += [(long[row], long[column]) for row, column in zip(rows[alike], columns[alike], strict=True)]
-    return pairs
+        if alike.any():
+            yield long[rows[alike]], long[columns[alike]]
 
 
 def _keep_rarest(words_NV: csr_array, sizes_N: NDArray[np.int64]) -> csr_array:

@@ -56,7 +56,8 @@ class PixelInputs:
     def __init__(self, predictor: Predictor, memes: Sequence[Meme]) -> None:
         self._predictor, self._memes = predictor, memes
         self._kept: dict[int, PreparedMeme] = {}
-        self._max_kept = _KEPT_BYTES // (3 * predictor.config.image.size**2)
+        num_values = 3 * predictor.config.image.size**2
+        self._max_kept, self._num_bytes = _KEPT_BYTES // num_values, 4 * num_values
 
     def __len__(self) -> int:
         return len(self._memes)
@@ -72,7 +73,7 @@ class PixelInputs:
         try:
             for batch in rows:
                 pending.append(pool.submit(self._load, batch))
-                if len(pending) > _DECODING_THREADS:
+                if len(pending) > min(_DECODING_THREADS, _KEPT_BYTES // (len(batch) * self._num_bytes)):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -149,7 +150,7 @@ def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCa
     """Features float32 [B, 2 D], picture beside caption.
 
     Unless the cache has all of them, all are computed: a feature's last bits depend on the batch it is computed in, and
-    a damaged entry must not make another bundle.
+    a damaged entry must not make another bundle. What was cached from other data keeps the bits that it had there.
     """
     pictures = [_read_picture(meme) for meme in memes]
     keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]
@@ -157,9 +158,10 @@ def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCa
     if len(known) < len(set(keys)):
         with ThreadPoolExecutor(_DECODING_THREADS) as pool:
             prepared = list(pool.map(functools.partial(_prepare_meme, predictor), memes, pictures))
-        known = dict(zip(keys, _encode(predictor, prepared).numpy(force=True), strict=True))
+        computed = dict(zip(keys, _encode(predictor, prepared).numpy(force=True), strict=True))
         if cache:
-            cache.write(known)
+            cache.write({key: feature for key, feature in computed.items() if key not in known})
+        known = computed | known
     return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from training.tuning import ParameterGroup
 
 _EVALUATION_BATCH: Final = 64
+_WORK_PER_WRITING: Final = 9  # seconds of training for each second in which a checkpoint is written
 
 
 def fit(
@@ -126,7 +128,8 @@ class _Run:
         self._validation_labels = validation_labels
         self._num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
         self._state, self._best = _State(), dict[str, "Tensor"]()
-        self._checkpoint, self._written = checkpoint, time.monotonic()
+        self._checkpoint = checkpoint
+        self._next_writing = time.monotonic() + checkpoint.every_s if checkpoint else math.inf
         if checkpoint and (kept := checkpoint.read()):
             tensors, state = kept
             self._state = _State(**state)
@@ -155,8 +158,7 @@ class _Run:
 
     def _run_epoch(self) -> Iterator[int]:
         """Train on every meme once, in an order of this epoch's own; yields the number of memes after each step."""
-        # A frozen tower stays in evaluation mode: its dropout would blur features that nothing can adapt to.
-        self._classifier.eval()
+        self._classifier.eval()  # towers too, of which a head that learns alone is no part
         self._stepper.network.train()
         state = self._state
         generator = torch.Generator().manual_seed(draw_seed(self._config.seed, state.epoch))
@@ -168,7 +170,7 @@ class _Run:
                 state.loss += self._stepper.step(number, batch, arguments)
                 state.step += 1
                 yield len(batch)
-                if self._checkpoint and time.monotonic() - self._written >= self._checkpoint.every_s:
+                if self._checkpoint and time.monotonic() >= self._next_writing:
                     self._keep()
 
     def _batches(self, order: Tensor) -> Iterator[Tensor]:
@@ -194,14 +196,18 @@ class _Run:
 
     def _keep(self) -> None:
         """Write the checkpoint; a disk that is full costs it, not the training."""
-        self._written = time.monotonic()
         if self._checkpoint is None or not self._stepper.accelerator.is_main_process:
             return
+        start = time.monotonic()
         best = {f"best.{name}": weight for name, weight in self._best.items()}
         try:
             self._checkpoint.write({**self._stepper.state(), **best}, asdict(self._state))
         except OSError as error:
-            tqdm.write(f"warning: checkpoint {self._checkpoint.path} is not written: {error}")
+            tqdm.write(f"warning: checkpoint {self._checkpoint.path} is not written: {error}", file=sys.stderr)
+        # A large state takes long to write: at most a tenth of the time goes into it, unless every step is asked for.
+        end = time.monotonic()
+        every_s = self._checkpoint.every_s
+        self._next_writing = end + (max(every_s, _WORK_PER_WRITING * (end - start)) if every_s else 0.0)
 
     def _explain(self, error: TrainingError) -> TrainingError:
         message = f"{error} in epoch {self._state.epoch}; choose a learning rate below {self._config.learning_rate}"

@@ -117,8 +117,10 @@ class Stepper:
     def _seed_dropout(self, seed: int) -> None:
         # torch.manual_seed looks for every kind of device there may be, and takes longer than the head's step.
         torch.default_generator.manual_seed(seed)
-        if self._targets.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        device = self._targets.device
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
 
     def state(self) -> dict[str, Tensor]:
         """The weights that learn and the optimizer's moments."""

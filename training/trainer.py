@@ -12,6 +12,7 @@ import memeguard
 from memeguard.bundle import Bundle
 from memeguard.predictor import Predictor
 from training.calibration import calibrate
+from training.config import TrainingConfig, TrainingError
 from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.devices import resolve_device
 from training.evaluation.baselines import label_array, score_with_majority, score_with_tfidf
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from memeguard.classifier import MemeClassifier
     from training.checkpoint import Checkpoints
-    from training.config import TrainingConfig
     from training.data.memes import Meme
 
 
@@ -69,6 +69,7 @@ def train(
         DataError: A caption has more tokens than the model may read.
     """
     experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
+    num_memes = {name: len(memes) for name, memes in experiment.memes.items()}
     folds = part_into_folds(experiment, config, cache_dir)
     choices = {**dataclasses.asdict(config), "tune": experiment.tune, "num_folds": folds.num if folds else 0}
     if checkpoints:
@@ -77,7 +78,7 @@ def train(
                 **choices,
                 "backbone": backbone_name,
                 "data_sha256": data_hash,
-                "num_memes": {name: len(memes) for name, memes in experiment.memes.items()},
+                "num_memes": num_memes,
                 "memeguard_version": memeguard.__version__,
             }
         )
@@ -94,13 +95,26 @@ def train(
         "backbone": backbone_name,
         "training": choices,
         "epochs": fitted.history,
-        "data": {"sha256": data_hash, "num_memes": {name: len(memes) for name, memes in splits.items()}},
+        "data": {"sha256": data_hash, "num_memes": num_memes},
         "threshold": labels.threshold,
         "temperature": labels.temperature,
         "cross_validation": out_of_fold and out_of_fold.summarize(experiment.labels["train"]),
         **_compare(experiment, classifier),
     }
+    if config.num_folds is None and experiment.tune == "head" and not folds:
+        report["warnings"].append("Threshold and temperature come from the validation split: folds could not be made.")
     return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
+
+
+def require_same_training(report: dict[str, Any], backbone_name: str, config: TrainingConfig, data_hash: str) -> None:
+    """Raise ``TrainingError`` if the bundle with ``report`` is not what training with these arguments would make."""
+    asked = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    found = {**report["training"], "backbone": report["backbone"], "data_sha256": report["data"]["sha256"]}
+    wanted = {**asked, "backbone": backbone_name, "data_sha256": data_hash}
+    differing = [name for name in wanted if name != "device" and found.get(name) != wanted[name]]
+    if differing:
+        parts = [f"{name} was {found.get(name)!r}, now it is {wanted[name]!r}" for name in differing]
+        raise TrainingError(f"the bundle is complete, but of another training: {'; '.join(parts)}")
 
 
 def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Any]:

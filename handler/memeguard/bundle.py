@@ -41,7 +41,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | Non
         report: What training measured; kept as report.json for people and for the card.
 
     Raises:
-        BundleError: ``directory`` holds something already.
+        BundleError: ``directory`` holds something already, or the disk is full.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise BundleError(f"{directory} exists already; a bundle is never overwritten")
@@ -50,9 +50,12 @@ def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | Non
         staging = Path(scratch) / directory.name
         staging.mkdir()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.classifier.state_dict().items()}
-        save_file(tensors, staging / WEIGHTS)
-        (staging / WEIGHTS).chmod(0o644)  # safetensors makes it readable to its owner alone
-        bundle.tokenizer.save(str(staging / TOKENIZER))
+        try:
+            save_file(tensors, staging / WEIGHTS)
+            (staging / WEIGHTS).chmod(0o644)  # safetensors makes it readable to its owner alone
+            bundle.tokenizer.save(str(staging / TOKENIZER))
+        except Exception as error:  # what safetensors and tokenizers make of a full disk is no OSError
+            raise BundleError(f"{directory} cannot be written: {error}") from error
         content = {
             "format": _FORMAT,
             "format_version": FORMAT_VERSION,

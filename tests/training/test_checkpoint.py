@@ -206,7 +206,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(
     history, weights = train_head(own_bundle, checkpoint)
     assert history == expected_history
     assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
-    assert "model.safetensors is not written: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert "model.safetensors is not written: [Errno 28] No space left on device" in capsys.readouterr().err
 
 
 def test_a_disk_that_is_really_full_costs_the_checkpoint_and_not_the_training(
@@ -217,5 +217,5 @@ def test_a_disk_that_is_really_full_costs_the_checkpoint_and_not_the_training(
     with largest_file(4096):
         _, weights = train_head(own_bundle, checkpoint)
     assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
-    assert "model.safetensors is not written: " in capsys.readouterr().out
+    assert "model.safetensors is not written: " in capsys.readouterr().err
     assert checkpoint.read() is None

@@ -58,7 +58,7 @@ def test_each_training_has_the_precision_it_asked_for(precision: Precision, mixe
 def test_auto_is_mixed_for_towers_that_learn_on_a_gpu_that_has_it(
     monkeypatch: pytest.MonkeyPatch, kind: str, mixed: str, *, has_bf16: bool, towers_learn: bool
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr("training.devices._has_bf16", lambda _: has_bf16)
     monkeypatch.setattr("training.devices.Accelerator", lambda **settings: settings["mixed_precision"])
     assert make_accelerator(torch.device(kind), "auto", towers_learn=towers_learn) == mixed
 

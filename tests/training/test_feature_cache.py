@@ -62,7 +62,7 @@ def test_a_file_that_is_no_cache_costs_the_cache_and_not_the_run(
     cache = FeatureCache(tmp_path / "features.sqlite")
     cache.write(FEATURES)
     assert cache.read(KEYS) == {}
-    assert "is not used: file is not a database" in capsys.readouterr().out
+    assert "is not used: file is not a database" in capsys.readouterr().err
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_run(
@@ -71,7 +71,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_run(
     cache._database.execute("PRAGMA max_page_count = 4")
     cache.write({feature_key(b"", str(number)): np.zeros(4096, np.float32) for number in range(99)})
     assert cache.read(KEYS) == {}
-    assert "database or disk is full" in capsys.readouterr().out
+    assert "database or disk is full" in capsys.readouterr().err
 
 
 def test_a_write_that_fails_leaves_nothing_behind(path: Path, cache: FeatureCache) -> None:

@@ -228,7 +228,7 @@ def test_a_full_disk_costs_the_cache_alone(
     expected = logits_of(predictor, FeatureInputs(predictor, memes, "features"), rows)
     with largest_file(20_000), closing(FeatureCache(tmp_path / "features.sqlite")) as cache:
         inputs = FeatureInputs(predictor, memes, "features", cache)
-    assert "features.sqlite is not used: " in capsys.readouterr().out
+    assert "features.sqlite is not used: " in capsys.readouterr().err
     assert torch.equal(*logits_of(predictor, inputs, rows), *expected)
 
 

@@ -215,7 +215,7 @@ def test_an_interruption_says_how_to_go_on(arguments: list[str], tmp_path: Path,
     os.kill(process.pid, event)
     assert finish(process) == {signal.SIGINT: 1, signal.SIGTERM: 143}[event]
     log = (tmp_path / "log").read_text("utf-8")
-    assert "interrupted; the same command with --resume goes on" in log
+    assert "nothing is lost: the same command with --resume goes on" in log
     assert "Traceback" not in log
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine.checkpoints"]
 

@@ -103,7 +103,7 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
     assert report["training"]["learning_rate"] == 1e-3
     assert (report["training"]["tune"], report["training"]["num_folds"]) == ("full", 0)
     assert report["cross_validation"] is None
-    assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16, "test": 12}}
+    assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16}}
     assert len(report["epochs"]) == 2
     assert set(report["validation"]) == {"model", "tfidf", "majority"}
     assert report["validation"]["majority"]["auroc"] == 0.5
@@ -251,7 +251,7 @@ def without(label: Label | None) -> Callable[[list[Meme]], list[Meme]]:
     ("change", "message"),
     [
         (without(None), "has no rows"),
-        (without(Label.OFFENSIVE), "holds non_offensive memes only; both labels are needed"),
+        (without(Label.OFFENSIVE), "holds non-offensive memes only; both labels are needed"),
         (without(Label.NON_OFFENSIVE), "holds offensive memes only; both labels are needed"),
     ],
 )

@@ -25,6 +25,11 @@ class Label(enum.IntEnum):
     NON_OFFENSIVE = 0
     OFFENSIVE = 1
 
+    @property
+    def word(self) -> str:
+        """As people read it."""
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Meme:

@@ -9,11 +9,17 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, get_args
 
+import numpy as np
+
 from memeguard.config import Modalities
-from training.trainer import evaluate_memes, train
+from memeguard.predictor import non_offensive_probability
+from training.calibration import calibrate
+from training.evaluation.metrics import score_predictions
+from training.experiment import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from training.config import TrainingConfig
     from training.data.memes import Meme
@@ -21,11 +27,23 @@ if TYPE_CHECKING:
 
 
 def compare_modalities(
-    splits: Mapping[str, Sequence[Meme]], backbone_name: str, config: TrainingConfig
+    splits: Mapping[str, Sequence[Meme]], backbone_name: str, config: TrainingConfig, *, cache_dir: Path | None = None
 ) -> dict[Modalities, Metrics]:
-    """Metrics on ``splits["test"]`` of three models that differ in what they see and in nothing else."""
+    """Metrics on the validation split of three models that differ in what they see and in nothing else.
+
+    Args:
+        splits: ``train`` and ``validation``.
+        backbone_name: See ``load_backbone``.
+        config: How to train; its ``modalities`` are not looked at.
+        cache_dir: Where a frozen backbone's features are kept.
+    """
+    experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
+    labels = experiment.labels["validation"]
     results: dict[Modalities, Metrics] = {}
     for modalities in get_args(Modalities):
-        bundle = train(splits, backbone_name, dataclasses.replace(config, modalities=modalities, num_folds=0)).bundle
-        results[modalities] = evaluate_memes(bundle, splits["test"], device=config.device)
+        fitted = experiment.fit(dataclasses.replace(config, modalities=modalities), title=modalities)
+        logits = experiment.predict_logits(fitted.classifier, "validation")
+        chosen = calibrate(labels, logits)
+        probabilities = np.array([non_offensive_probability(logit, chosen.temperature) for logit in logits.tolist()])
+        results[modalities] = score_predictions(labels, probabilities, chosen.threshold)
     return results

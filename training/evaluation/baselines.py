@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from training.config import TrainingError
@@ -55,10 +56,11 @@ def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], held_out
         TrainingError: ``train`` holds one label only.
     """
     if len(found := np.unique(label_array(train))) == 1:
-        name = Label(found[0]).name.lower()
+        name = Label(found[0]).word
         raise TrainingError(f"split train holds {name} memes only; TF-IDF needs both labels")
     if len(train) > MAX_CAPTIONS:
-        drawn = np.random.default_rng(0).choice(len(train), MAX_CAPTIONS, replace=False)
+        rows = np.arange(len(train))
+        drawn, _ = train_test_split(rows, train_size=MAX_CAPTIONS, stratify=label_array(train), random_state=0)
         train = [train[row] for row in np.sort(drawn).tolist()]
     if not any(_WORD.search(meme.text) for meme in train):
         return score_with_majority(train, held_out)

@@ -29,7 +29,7 @@ FIGURES: Final = (
     "ece",
     "brier",
 )
-_RESAMPLES_AT_ONCE: Final = 200  # a few arrays of 8 bytes for each meme and resample live at once
+_WEIGHTS_AT_ONCE: Final = 2**20  # one for each meme and resample; a few arrays of 8 bytes each live at once
 _NORMAL_975: Final = 1.959964  # the standard normal's 97.5 % quantile
 
 
@@ -152,8 +152,9 @@ def compare_answers(first: Scores, second: Scores) -> McNemar:
 def _draw_resamples(num: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Draw ``num`` of ``num`` memes with replacement, and count how often each came up: [at most a chunk, N]."""
     random = np.random.default_rng(seed)
-    for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
-        rows = min(_RESAMPLES_AT_ONCE, num_resamples - start)
+    at_once = max(1, _WEIGHTS_AT_ONCE // num)
+    for start in range(0, num_resamples, at_once):
+        rows = min(at_once, num_resamples - start)
         drawn = random.integers(0, num, (rows, num)) + np.arange(rows)[:, None] * num
         yield np.bincount(drawn.ravel(), minlength=rows * num).reshape(rows, num).astype(np.float64)
 

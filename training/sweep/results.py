@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from memeguard.bundle import CONFIG, save_bundle
-from training.config import TrainingConfig, TrainingError
+from training.config import TrainingConfig
 from training.evaluation.baselines import tfidf_baseline
 from training.evaluation.page import write_whole
 from training.experiment import Experiment
@@ -62,10 +62,7 @@ class PrepareTraining:
         torch.set_num_threads(1)
 
         def evaluate(config: TrainingConfig) -> float:
-            try:
-                return experiments[config.tune].fit(config).auroc
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(f"out of memory: {error}") from error
+            return experiments[config.tune].fit(config).auroc
 
         return evaluate
 

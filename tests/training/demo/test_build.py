@@ -48,7 +48,7 @@ def test_an_interrupted_demo_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
 
     card = build.build_demo(*folders)
     assert (card.version, card.archive, card.backbone) == ("0.1.0", "meme-0.1.0.mar", "tiny")
-    assert card.report["data"]["num_memes"] == {"train": 8, "validation": 4, "test": 4}
+    assert card.report["data"]["num_memes"] == {"train": 8, "validation": 4}
     assert len(card.report["data"]["sha256"]) == 64
     store = tree_of(tmp_path / "store")
     assert sorted(store) == ["meme-0.1.0.json", "meme-0.1.0.mar"]

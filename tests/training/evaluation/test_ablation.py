@@ -33,8 +33,8 @@ def test_only_who_sees_the_signal_learns_it(signal: str, clip_folder: Path, tmp_
         )
         for row, label in enumerate([0, 1] * 8, 2)
     ]
-    config = TrainingConfig(num_epochs=10, learning_rate=1e-2, batch_size=8, num_folds=0, device="cpu")
-    results = compare_modalities({"train": memes, "validation": memes, "test": memes}, str(clip_folder), config)
+    config = TrainingConfig(num_epochs=10, learning_rate=1e-2, batch_size=8, device="cpu")
+    results = compare_modalities({"train": memes, "validation": memes}, str(clip_folder), config)
     assert list(results) == ["both", "image", "text"]
     assert {metrics.num for metrics in results.values()} == {16}
     assert results["both"].auroc == results[signal].auroc == 1.0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from training.evaluation.metrics import _macro_f1, choose_threshold, score_predictions
+from training.evaluation.metrics import choose_threshold, score_predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,15 +80,8 @@ def test_equal_scores_leave_the_threshold_at_one_half() -> None:
     assert choose_threshold(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_the_quick_f1_is_scikit_learns(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels, predicted = rng.integers(0, 2, 12), rng.random(12) < rng.choice([0.0, 0.5, 1.0])
-    assert _macro_f1(labels, predicted) == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0))
-
-
-def test_thousands_of_scores_take_no_time() -> None:
+def test_a_hundred_thousand_scores_are_no_more_work_than_sorting_them() -> None:
+    """Trying each threshold on all memes would take hours."""
     rng = np.random.default_rng(0)
-    started = time.perf_counter()
-    choose_threshold(rng.integers(0, 2, 4000), rng.random(4000))
-    assert time.perf_counter() - started < 5
+    labels = rng.integers(0, 2, 100_000)
+    assert choose_threshold(labels, 0.9 - 0.8 * labels + 0.1 * rng.random(100_000)) == 0.5

@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/training_speed.py --data data/demo --tunes head,lora,full --json speed.json
 
 Without a --backbone it is a CLIP of ViT-B/32's geometry with random weights: speed does not depend on them. Every round
-times the same number of steps with pictures read and decoded anew and with one batch that is ready; the medians' ratio
-says whether loading starves the backbone.
+times the same number of steps with pictures read and decoded anew (for a head: features read back) and with one batch
+that is ready; the medians' ratio says whether loading starves the network.
 """
 
 from __future__ import annotations

@@ -256,9 +256,10 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
 
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
+    from training.atomic_file import write_whole
     from training.evaluation.evaluate import bundle_name, tabulate
     from training.evaluation.evaluate import evaluate as measure
-    from training.evaluation.page import write_evaluation, write_whole
+    from training.evaluation.page import write_evaluation
     from training.report import format_metrics
 
     report = measure(bundle, data, split, device=device)

@@ -14,7 +14,7 @@ import click
 
 import memeguard
 from training.config import TrainingConfig
-from training.data.reading import data_hash, read_split
+from training.data.reading import data_hash, read_splits
 from training.sweep.leaderboard import format_leaderboard
 from training.sweep.results import WINNER, PrepareTraining, list_tunes, write_results
 from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space
@@ -75,7 +75,7 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
     )
     training = PrepareTraining(
         # Not the test split: what is chosen here must not have seen it.
-        splits={"train": read_split(asked.data, "train"), "validation": read_split(asked.data, "validation")},
+        splits=read_splits(asked.data, others=False),
         backbone=asked.backbone,
         tunes=list_tunes(plan),
         device=asked.device,

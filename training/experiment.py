@@ -20,9 +20,9 @@ from memeguard.predictor import Predictor
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights
 from training.config import TrainingConfig, TrainingError, Tune
+from training.data.meme_file import label_array
 from training.data.memes import Label
 from training.devices import resolve_device, use_threads
-from training.evaluation.baselines import label_array
 from training.feature_cache import FeatureCache
 from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs, check_captions
 from training.loop import fit, predict_logits

@@ -14,10 +14,11 @@ from memeguard.predictor import Predictor
 from training.calibration import calibrate
 from training.config import TrainingConfig, TrainingError
 from training.cross_validation import part_into_folds, predict_out_of_fold
+from training.data.meme_file import label_array
 from training.devices import resolve_device
-from training.evaluation.baselines import label_array, score_with_majority, score_with_tfidf
+from training.evaluation.baselines import score_with_majority, score_with_tfidf
 from training.evaluation.comparison import find_warnings, measure
-from training.evaluation.metrics import Metrics, score_predictions
+from training.evaluation.metrics import Metrics, measure_scores, score_predictions
 from training.evaluation.report import MAJORITY, MODEL, TFIDF
 from training.evaluation.statistics import Scores
 from training.experiment import Experiment
@@ -130,9 +131,8 @@ def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, An
         TFIDF: score_with_tfidf(train_memes, memes, memes),
         MAJORITY: score_with_majority(train_memes, memes),
     }
-    metrics = {name: score_predictions(one.labels, one.probabilities, one.threshold) for name, one in scores.items()}
     return {
-        "validation": {name: dataclasses.asdict(one) for name, one in metrics.items()},
+        "validation": {name: dataclasses.asdict(measure_scores(one)) for name, one in scores.items()},
         "warnings": find_warnings(measure(scores), model.labels, 0, "validation"),
     }
 

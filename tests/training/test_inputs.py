@@ -221,6 +221,20 @@ def test_damaged_features_are_computed_anew(predictor: CountingPredictor, memes:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def test_a_copy_in_another_batch_reads_the_same_from_a_warm_cache(
+    predictor: Predictor, memes: list[Meme], tmp_path: Path
+) -> None:
+    """Its last bits depend on the batch it was computed in first, whichever run reads them."""
+    repeated = [*memes, *memes[:5], memes[20]]
+    features = []
+    for _ in range(2):
+        with closing(FeatureCache.for_backbone(tmp_path, predictor)) as cache:
+            inputs = FeatureInputs(predictor, repeated, "features", cache)
+        features.append(torch.cat([torch.cat(batch, dim=1) for batch in inputs.batches([torch.arange(46)])]))
+    assert torch.equal(*features)
+    assert torch.equal(features[0][40:], features[0][[0, 1, 2, 3, 4, 20]])
+
+
 def test_a_full_disk_costs_the_cache_alone(
     predictor: Predictor, memes: list[Meme], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

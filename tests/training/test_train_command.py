@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from torch.nn import functional
 from cli.main import main
 from memeguard.bundle import load_bundle, read_report
 from tests.training import two_processes
+from tests.training.full_disk import largest_file
 from training import stepper
 
 if TYPE_CHECKING:
@@ -175,6 +177,34 @@ def test_a_finished_bundle_is_left_alone(arguments: list[str], finished: Path) -
     assert result.exit_code == 1
     assert "exists already; a bundle is never overwritten" in result.output
     assert times_of(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--lr", "0.5"], r"of another training: learning_rate was [\d.]+, now it is 0\.5"),
+        (["--backbone", "tiny"], r"of another training: backbone was '.*', now it is 'tiny'"),
+        (["--lr", "-1"], r"learning_rate is -1"),
+    ],
+)
+def test_a_finished_bundle_of_another_training_is_not_taken_for_this_one(
+    arguments: list[str], finished: Path, change: list[str], message: str
+) -> None:
+    result = invoke(arguments, "--out", str(finished), "--resume", *change)
+    assert result.exit_code == 1
+    assert re.search(message, result.output)
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_work(arguments: list[str], tmp_path: Path) -> None:
+    """The bundle is larger than a small head's checkpoint."""
+    command = [*arguments, "--projection-dim", "8", "--hidden-dim", "8", "--out", str(tmp_path / "mine")]
+    with largest_file(100_000):
+        result = invoke(command)
+    assert result.exit_code == 1
+    assert "mine cannot be written: " in result.output
+    assert "nothing is lost: the same command with --resume goes on" in result.output
+    assert invoke(command, "--resume").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_a_folder_that_is_no_bundle_is_not_complete(arguments: list[str], tmp_path: Path) -> None:

@@ -133,3 +133,10 @@ class MemeFileBuilder:
     def build(self, folder: Path, parse: Callable[[bytes], Entry]) -> MemeFile:
         """The memes that were added, for the arguments see ``MemeFile``."""
         return MemeFile(self._file, folder, parse, np.frombuffer(self._packed, dtype=_ROW))
+
+
+def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:
+    """Labels [N], 1 = offensive; of a ``MemeFile`` no record is parsed for them."""
+    if isinstance(memes, MemeFile):
+        return memes.labels.astype(np.int64)
+    return np.array([int(meme.label) for meme in memes], dtype=np.int64)

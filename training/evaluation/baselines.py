@@ -15,27 +15,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from training.config import TrainingError
-from training.data.meme_file import MemeFile
+from training.data.meme_file import label_array
 from training.data.memes import Label
-from training.evaluation.metrics import Metrics, choose_threshold, score_predictions
+from training.evaluation.metrics import choose_threshold
 from training.evaluation.statistics import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from training.data.memes import Meme
 
 MAX_CAPTIONS: Final = 50_000
 _WORD: Final = re.compile(r"\w+")
-
-
-def label_array(memes: Sequence[Meme]) -> NDArray[np.int64]:
-    """Labels [N], 1 = offensive."""
-    if isinstance(memes, MemeFile):
-        return memes.labels.astype(np.int64)
-    return np.array([int(meme.label) for meme in memes], dtype=np.int64)
 
 
 def score_with_majority(train: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
@@ -74,17 +65,3 @@ def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], held_out
     )
     threshold = choose_threshold(label_array(validation), on_validation)
     return Scores(labels=label_array(held_out), probabilities=probabilities, threshold=threshold)
-
-
-def majority_baseline(train: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
-    """Figures of ``score_with_majority``."""
-    return _measure(score_with_majority(train, held_out))
-
-
-def tfidf_baseline(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Metrics:
-    """Figures of ``score_with_tfidf``."""
-    return _measure(score_with_tfidf(train, validation, held_out))
-
-
-def _measure(scores: Scores) -> Metrics:
-    return score_predictions(scores.labels, scores.probabilities, scores.threshold)

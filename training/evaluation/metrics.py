@@ -15,6 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from training.evaluation.statistics import Scores
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
@@ -39,6 +41,11 @@ def score_predictions(labels: NDArray[np.int64], probabilities: NDArray[np.float
         macro_f1=float(f1_score(labels, predicted, average="macro", zero_division=0)),
         auroc=float(roc_auc_score(labels, 1.0 - probabilities)) if both else float("nan"),
     )
+
+
+def measure_scores(scores: Scores) -> Metrics:
+    """The same of scores that know their labels and their threshold."""
+    return score_predictions(scores.labels, scores.probabilities, scores.threshold)
 
 
 def choose_threshold(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:

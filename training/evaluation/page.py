@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import io
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from memeguard.preprocess import decode_image
+from training.atomic_file import write_whole
 from training.evaluation.plots import draw_plots
 
 if TYPE_CHECKING:
@@ -99,14 +99,6 @@ def render_page(report: EvaluationReport, plots: dict[str, bytes], pictures: lis
 def format_figure(value: float | None) -> str:
     """Three decimals, as everywhere on the page, or "n/a"."""
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace the file ``path`` at once: whoever reads it meanwhile sees the old one or the new one."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        staged = Path(scratch) / path.name
-        staged.write_bytes(content)
-        staged.replace(path)
 
 
 def _format_interval(estimate: Estimate) -> str:

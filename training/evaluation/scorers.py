@@ -13,7 +13,7 @@ import torch
 
 from memeguard.predictor import PreparedMeme, non_offensive_probability
 from training.config import TrainingError
-from training.evaluation.baselines import label_array
+from training.data.meme_file import label_array
 from training.evaluation.report import IMAGE_ONLY, MODEL, TEXT_ONLY
 from training.evaluation.statistics import Scores
 from training.inputs import prepare_memes

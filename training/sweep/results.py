@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from memeguard.bundle import CONFIG, save_bundle
+from training.atomic_file import write_whole
 from training.config import TrainingConfig
-from training.evaluation.baselines import tfidf_baseline
-from training.evaluation.page import write_whole
+from training.evaluation.baselines import score_with_tfidf
+from training.evaluation.metrics import measure_scores
 from training.experiment import Experiment
 from training.sweep.leaderboard import Entry, Leaderboard
 from training.sweep.locks import hold
@@ -116,7 +117,7 @@ def write_results(
             backbone=plan.backbone,
             data_sha256=plan.data_sha256,
             num_memes={name: len(memes) for name, memes in training.splits.items()},
-            tfidf_auroc=tfidf_baseline(train_split, validation, validation).auroc,
+            tfidf_auroc=measure_scores(score_with_tfidf(train_split, validation, validation)).auroc,
         )
         winner = entries[0]
         config = winning_config(winner, plan, training.device)

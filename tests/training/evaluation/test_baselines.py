@@ -7,8 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.data.meme_file import label_array
 from training.data.memes import Label, Meme
-from training.evaluation.baselines import label_array, majority_baseline, tfidf_baseline
+from training.evaluation.baselines import score_with_majority, score_with_tfidf
+from training.evaluation.metrics import Metrics, measure_scores
+
+
+def majority_baseline(train: list[Meme], held_out: list[Meme]) -> Metrics:
+    return measure_scores(score_with_majority(train, held_out))
+
+
+def tfidf_baseline(train: list[Meme], validation: list[Meme], held_out: list[Meme]) -> Metrics:
+    return measure_scores(score_with_tfidf(train, validation, held_out))
 
 
 def memes_of(*rows: tuple[str, int]) -> list[Meme]:

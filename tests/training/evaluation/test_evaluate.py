@@ -18,8 +18,9 @@ from cli.main import main
 from memeguard.bundle import Bundle, save_bundle
 from memeguard.predictor import Predictor
 from training.data.reading import read_splits
-from training.evaluation.baselines import score_with_tfidf, tfidf_baseline
+from training.evaluation.baselines import score_with_tfidf
 from training.evaluation.evaluate import evaluate
+from training.evaluation.metrics import measure_scores
 from training.evaluation.page import write_evaluation
 from training.evaluation.report import IMAGE_ONLY, MAJORITY, MODEL, TEXT_ONLY, TFIDF
 from training.evaluation.scorers import score_with_bundle
@@ -39,7 +40,7 @@ def test_scorers_judge_as_the_predictor_and_the_baseline_do(
     verdicts = predictor.predict([predictor.prepare(meme.image_path.read_bytes(), meme.text) for meme in memes])
     assert scores.probabilities == pytest.approx([verdict.probability for verdict in verdicts], abs=1e-5)
     words = compute_figures(score_with_tfidf(demo_splits["train"], demo_splits["validation"], memes))
-    expected = tfidf_baseline(demo_splits["train"], demo_splits["validation"], memes)
+    expected = measure_scores(score_with_tfidf(demo_splits["train"], demo_splits["validation"], memes))
     assert (words["accuracy"], words["auroc"]) == pytest.approx((expected.accuracy, expected.auroc))
 
 

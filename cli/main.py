@@ -101,7 +101,7 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     from training.data.inspection import format_report, inspect_data
     from training.data.reading import read_splits
 
-    splits = read_splits(directory)
+    splits = read_splits(directory, required=(), verify_images=False)  # for their captions; inspect_data verifies
     tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
     report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
     if as_json:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 _DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
 _BATCH: Final = 32
-# What stays in memory: 10,000 memes decoded to 64 pixels a side or 890 of 224, or the features of 32,000.
-_KEPT_BYTES: Final = 128 * 2**20
+_KEPT_BYTES: Final = 128 * 2**20  # decoded memes that stay in memory: 10,000 of 64 pixels a side, 890 of 224
+_AHEAD_BYTES: Final = 256 * 2**20  # batches that are made while the network learns from an earlier one
+_SPOOLED_BYTES: Final = 16 * 2**20  # features that stay in memory: of 4,000 memes, if they are 512 numbers wide
 
 
 class Inputs(Protocol):
@@ -73,7 +74,7 @@ class PixelInputs:
         try:
             for batch in rows:
                 pending.append(pool.submit(self._load, batch))
-                if len(pending) > min(_DECODING_THREADS, _KEPT_BYTES // (len(batch) * self._num_bytes)):
+                if len(pending) > min(_DECODING_THREADS, _AHEAD_BYTES // (len(batch) * self._num_bytes)):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -102,7 +103,7 @@ class FeatureInputs:
         self._width = 2 * predictor.classifier.clip.projection_dim
         # On disk beside the cache, for the usual folder of temporary files may be memory.
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as self
-            _KEPT_BYTES, dir=str(cache.directory) if cache and cache.directory else None
+            _SPOOLED_BYTES, dir=str(cache.directory) if cache and cache.directory else None
         )
         weakref.finalize(self, self._file.close)
         for batch in _batches(memes, title):

@@ -186,7 +186,7 @@ def test_features_beyond_memory_are_read_from_disk(
 ) -> None:
     rows = ([39, 0, 20], [1, 39])
     in_memory = FeatureInputs(predictor, memes, "features")
-    monkeypatch.setattr(inputs_module, "_KEPT_BYTES", 1000)
+    monkeypatch.setattr(inputs_module, "_SPOOLED_BYTES", 1000)
     with closing(FeatureCache(tmp_path / "cache" / "features.sqlite")) as cache:
         on_disk = FeatureInputs(predictor, memes, "features", cache)
     assert (in_memory._file._rolled, on_disk._file._rolled) == (False, True)

@@ -39,7 +39,11 @@ def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> 
 
 
 def read_splits(
-    directory: Path, *, required: Collection[str] = ("train", "validation"), others: bool = True
+    directory: Path,
+    *,
+    required: Collection[str] = ("train", "validation"),
+    others: bool = True,
+    verify_images: bool = True,
 ) -> dict[str, MemeFile]:
     """Read several splits, decoding every picture, so that nothing can fail later.
 
@@ -47,6 +51,7 @@ def read_splits(
         directory: A folder in one of the layouts of ``training.data.layouts``.
         required: Splits whose absence is an error.
         others: Whether to read the other splits too, where they exist.
+        verify_images: As for ``read_split``.
 
     Returns:
         The memes by split, in the order train, validation, test; see ``read_split``.
@@ -55,7 +60,7 @@ def read_splits(
         DataError: Lists all that is wrong, over all splits.
         ValueError: ``required`` names no such split.
     """
-    return _read(directory, _known_splits(required), others=others, verify_images=True)
+    return _read(directory, _known_splits(required), others=others, verify_images=verify_images)
 
 
 def data_hash(directory: Path) -> str:

@@ -5,9 +5,10 @@ Does not know how the settings are chosen, nor what the fitted classifiers are f
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 import itertools
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from memeguard.bundle import Bundle
 from memeguard.classifier import MemeClassifier
 from memeguard.config import HeadConfig, ModelConfig
-from memeguard.predictor import Predictor
+from memeguard.predictor import MemePreparer, Predictor
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights
 from training.config import TrainingConfig, TrainingError, Tune
@@ -83,9 +84,19 @@ class Experiment:
         self._device = resolve_device(device)
         self._backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
         self.tune = choose_tune(TrainingConfig(tune=tune), pretrained=self._backbone.pretrained)
-        predictor = Predictor(Bundle(self._make_classifier(TrainingConfig()), self.tokenizer), device=self._device)
-        check_captions(predictor, itertools.chain(*self.memes.values()))
-        self.inputs = self._read_inputs(predictor, cache_dir)
+        self._model = ModelConfig(
+            backbone=self._backbone.name,
+            clip=self._backbone.clip.config.to_dict(),
+            image=self._backbone.image,
+            text=self._backbone.text,
+        )
+        preparer = MemePreparer(self._model, self.tokenizer, device=self._device)
+        check_captions(preparer, itertools.chain(*self.memes.values()))
+        self.inputs: dict[str, Inputs] = (
+            {name: PixelInputs(preparer, memes) for name, memes in self.memes.items()}
+            if self.tune != "head"
+            else self._read_features(cache_dir)
+        )
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -150,24 +161,19 @@ class Experiment:
             hidden_dim=config.hidden_dim,
             **({} if backbone.pretrained else {"dropout": _DROPOUT_FROM_SCRATCH}),
         )
-        model = ModelConfig(
-            backbone=backbone.name,
-            clip=backbone.clip.config.to_dict(),
-            image=backbone.image,
-            text=backbone.text,
-            head=head,
-        )
+        model = dataclasses.replace(self._model, head=head)
         if self.tune == "head":  # all classifiers share the backbone
             return MemeClassifier(model, backbone.clip)
         # The random weights of one made from scratch come from the seed.
         return MemeClassifier(model, copy.deepcopy(backbone.clip) if backbone.pretrained else None)
 
-    def _read_inputs(self, predictor: Predictor, cache_dir: Path | None) -> dict[str, Inputs]:
-        if self.tune != "head":
-            return {name: PixelInputs(predictor, memes) for name, memes in self.memes.items()}
-        if cache_dir is None:
-            return {name: FeatureInputs(predictor, memes, f"read {name}") for name, memes in self.memes.items()}
-        with closing(FeatureCache.for_backbone(cache_dir, predictor)) as cache:
+    def _read_features(self, cache_dir: Path | None) -> dict[str, Inputs]:
+        classifier = self._make_classifier(TrainingConfig())
+        predictor = Predictor(Bundle(classifier, self.tokenizer), device=self._device)
+        with contextlib.ExitStack() as stack:
+            cache = None
+            if cache_dir is not None:
+                cache = stack.enter_context(contextlib.closing(FeatureCache.for_backbone(cache_dir, predictor)))
             return {name: FeatureInputs(predictor, memes, f"read {name}", cache) for name, memes in self.memes.items()}
 
 

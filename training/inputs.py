@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from memeguard.classifier import MemeClassifier
-    from memeguard.predictor import Predictor, PreparedMeme
+    from memeguard.predictor import MemePreparer, Predictor, PreparedMeme
     from training.data.memes import Meme
     from training.feature_cache import FeatureCache
 
@@ -54,10 +54,10 @@ class Inputs(Protocol):
 class PixelInputs:
     """Memes decoded by several threads while the network learns from earlier ones; the first ones are kept decoded."""
 
-    def __init__(self, predictor: Predictor, memes: Sequence[Meme]) -> None:
-        self._predictor, self._memes = predictor, memes
+    def __init__(self, preparer: MemePreparer, memes: Sequence[Meme]) -> None:
+        self._preparer, self._memes = preparer, memes
         self._kept: dict[int, PreparedMeme] = {}
-        num_values = 3 * predictor.config.image.size**2
+        num_values = 3 * preparer.config.image.size**2
         self._max_kept, self._num_bytes = _KEPT_BYTES // num_values, 4 * num_values
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class PixelInputs:
         return classifier
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
-        """Pixels [B, 3, size, size] and captions, on the predictor's device."""
+        """Pixels [B, 3, size, size] and captions, on the preparer's device."""
         pool = ThreadPoolExecutor(_DECODING_THREADS)
         pending: deque[Future[tuple[Any, ...]]] = deque()
         try:
@@ -82,12 +82,12 @@ class PixelInputs:
             pool.shutdown(cancel_futures=True)
 
     def _load(self, rows: Tensor) -> tuple[Any, ...]:
-        return self._predictor.collate([self._prepare(row) for row in rows.tolist()])
+        return self._preparer.collate([self._prepare(row) for row in rows.tolist()])
 
     def _prepare(self, row: int) -> PreparedMeme:
         if row in self._kept:
             return self._kept[row]
-        prepared = _prepare_meme(self._predictor, self._memes[row])
+        prepared = _prepare_meme(self._preparer, self._memes[row])
         if row < self._max_kept:
             self._kept[row] = prepared
         return prepared
@@ -173,29 +173,29 @@ def _encode(predictor: Predictor, memes: Sequence[PreparedMeme]) -> Tensor:
     return torch.cat([classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions)], dim=1)
 
 
-def check_captions(predictor: Predictor, memes: Iterable[Meme]) -> None:
+def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
     """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
     offenders = []
     for meme in memes:
         try:
-            predictor.captions.encode(meme.text)
+            preparer.captions.encode(meme.text)
         except MemeError as error:
             offenders.append(f"{meme.where}: {error}")
     if offenders:
         raise DataError(offenders)
 
 
-def prepare_memes(predictor: Predictor, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
+def prepare_memes(preparer: MemePreparer, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
     """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:
         for batch in _batches(memes, title):
-            yield from pool.map(functools.partial(_prepare_meme, predictor), batch)
+            yield from pool.map(functools.partial(_prepare_meme, preparer), batch)
 
 
-def _prepare_meme(predictor: Predictor, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
+def _prepare_meme(preparer: MemePreparer, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
     """Decode a meme, whose ``picture`` may have been read already; raises ``DataError``."""
     try:
-        return predictor.prepare(_read_picture(meme) if picture is None else picture, meme.text)
+        return preparer.prepare(_read_picture(meme) if picture is None else picture, meme.text)
     except MemeError as error:  # it was fine when the data was read
         raise DataError([f"{meme.where}: {error}"]) from error
 

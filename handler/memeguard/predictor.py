@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
     from torch import Tensor
 
     from memeguard.bundle import Bundle
     from memeguard.classifier import CaptionBatch
+    from memeguard.config import ModelConfig
 
 
 class PreparedMeme(NamedTuple):
@@ -46,20 +48,16 @@ class Verdict(NamedTuple):
     logit: float
 
 
-class Predictor:
-    """A bundle on a device, ready to judge memes; safe to call from several threads."""
+class MemePreparer:
+    """What a model needs of a meme: pixels and token ids; safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> None:
-        self.classifier = bundle.classifier.to(device).eval()
+    def __init__(
+        self, config: ModelConfig, tokenizer: Tokenizer, *, device: str = "cpu", max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.config = config
+        self.captions = CaptionTokenizer(tokenizer, config.text)
         self.device = torch.device(device)
         self._max_pixels = max_pixels
-        self.config = bundle.classifier.config
-        self.captions = CaptionTokenizer(bundle.tokenizer, self.config.text)
-
-    @classmethod
-    def from_folder(cls, directory: Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Self:
-        """Load the bundle in ``directory``; raises ``BundleError``."""
-        return cls(load_bundle(directory), device=device, max_pixels=max_pixels)
 
     def prepare(self, image: bytes | None, text: bytes | str | None) -> PreparedMeme:
         """Decode one meme; raises the ``MemeError`` that says what is wrong with it."""
@@ -69,6 +67,26 @@ class Predictor:
         picture = decode_image(image, max_pixels=self._max_pixels)
         return PreparedMeme(resize_image(picture, self.config.image.size), chunks)
 
+    def collate(self, memes: Sequence[PreparedMeme]) -> tuple[Tensor, CaptionBatch]:
+        """One batch, as the classifier takes it: normalized pixels [B, 3, size, size] and captions, on its device."""
+        image = self.config.image
+        pixels = normalize_pixels(np.stack([meme.pixels_CHW for meme in memes]), image.mean, image.std)
+        captions = collate_captions([meme.chunks for meme in memes])
+        return torch.from_numpy(pixels).to(self.device), captions.to(self.device)
+
+
+class Predictor(MemePreparer):
+    """A bundle on a device, ready to judge memes; safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> None:
+        super().__init__(bundle.classifier.config, bundle.tokenizer, device=device, max_pixels=max_pixels)
+        self.classifier = bundle.classifier.to(device).eval()
+
+    @classmethod
+    def from_folder(cls, directory: Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Self:
+        """Load the bundle in ``directory``; raises ``BundleError``."""
+        return cls(load_bundle(directory), device=device, max_pixels=max_pixels)
+
     @torch.inference_mode()
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
         """The offensive logit of each meme of one batch."""
@@ -76,13 +94,6 @@ class Predictor:
             return []
         values: list[float] = self.classifier(*self.collate(memes)).float().tolist()
         return values
-
-    def collate(self, memes: Sequence[PreparedMeme]) -> tuple[Tensor, CaptionBatch]:
-        """One batch, as the classifier takes it: normalized pixels [B, 3, size, size] and captions, on its device."""
-        image = self.config.image
-        pixels = normalize_pixels(np.stack([meme.pixels_CHW for meme in memes]), image.mean, image.std)
-        captions = collate_captions([meme.chunks for meme in memes])
-        return torch.from_numpy(pixels).to(self.device), captions.to(self.device)
 
     def predict(self, memes: Sequence[PreparedMeme]) -> list[Verdict]:
         """The verdict on each meme of one batch."""

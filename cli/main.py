@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memeguard"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_TUNES = click.Choice(["head", "lora", "last-blocks", "full"])
 
 
 class _Commands(click.Group):
@@ -52,7 +53,7 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--backbone", default="tiny", show_default=True, metavar="NAME",
                      help="tiny, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
-        click.option("--tune", type=click.Choice(["head", "lora", "last-blocks", "full"]),
+        click.option("--tune", type=_TUNES,
                      help="What learns besides the head.  [default: head; full for tiny]"),
         click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), help="[default: adamw]"),
         click.option("--lr", "learning_rate", type=float, help="Peak learning rate of the head.  [default: 0.001]"),
@@ -82,6 +83,9 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_data_option = click.option(
+    "--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV."
+)
 _cache_option = click.option(
     "--cache", "cache_dir", type=_FOLDER, default=_CACHE, show_default="~/.cache/memeguard",
     help="Keeps a frozen backbone's features.",
@@ -126,7 +130,7 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 
 
 @main.command()
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
+@_data_option
 @click.option("--out", type=_FOLDER, required=True, help="The bundle's folder; must not exist yet.")
 @_training_options
 @click.option("--folds", "num_folds", type=int,
@@ -200,7 +204,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
 @click.option("--jobs", "num_jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Processes, of one thread each.")  # fmt: skip
 @click.option("--backbone", default="tiny", show_default=True, metavar="NAME", help="As train's.")
-@click.option("--tune", type=click.Choice(["head", "lora", "last-blocks", "full"]), help="As train's.")
+@click.option("--tune", type=_TUNES, help="As train's.")
 @click.option("--epochs", "num_epochs", type=int, help="As train's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @_cache_option
@@ -225,7 +229,7 @@ def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options:
 
 
 @main.command()
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
+@_data_option
 @_training_options
 @_cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -246,7 +250,7 @@ def ablate(data: Path, backbone: str, *, cache_dir: Path, as_json: bool, **optio
 
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV.")
+@_data_option
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), required=True, help="Opening test counts.")
 @click.option("--out", type=_FOLDER, help="For page and plots.  [default: reports/BUNDLE-SPLIT]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write figures here too.")
@@ -256,7 +260,7 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
 
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
-    from training.atomic_file import write_whole
+    from training.atomic_file import write_whole_json
     from training.evaluation.evaluate import bundle_name, tabulate
     from training.evaluation.evaluate import evaluate as measure
     from training.evaluation.page import write_evaluation
@@ -265,8 +269,7 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
     report = measure(bundle, data, split, device=device)
     page = write_evaluation(report, data, out or Path("reports") / f"{bundle_name(bundle)}-{split}")
     if json_path:
-        content = json.dumps(dataclasses.asdict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(json_path, content.encode("utf-8"))
+        write_whole_json(json_path, dataclasses.asdict(report))
     for warning in report.warnings:
         click.echo(f"warning: {warning}")
     click.echo(format_metrics(split, tabulate(report)))

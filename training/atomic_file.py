@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
+
+
+def write_whole_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    """``write_whole`` for JSON; raises ``ValueError`` for a number that is none."""
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:

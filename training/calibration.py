@@ -13,8 +13,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from memeguard.config import LabelConfig
-from memeguard.predictor import non_offensive_probability
-from training.evaluation.metrics import choose_threshold
+from training.evaluation.metrics import choose_threshold, to_probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +27,8 @@ _LOG_TEMPERATURES: Final = (math.log(0.05), math.log(20.0))  # beyond these a mo
 def calibrate(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> LabelConfig:
     """Temperature and threshold that suit offensive ``logits`` [N] of memes with ``labels`` [N], 1 = offensive."""
     temperature = fit_temperature(labels, logits)
-    probabilities = np.array([non_offensive_probability(logit, temperature) for logit in logits.tolist()])
-    return LabelConfig(temperature=temperature, threshold=choose_threshold(labels, probabilities))
+    threshold = choose_threshold(labels, to_probabilities(logits, temperature))
+    return LabelConfig(temperature=temperature, threshold=threshold)
 
 
 def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> float:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from training.config import TrainingError
+from training.config import TrainingError, describe_differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,9 +88,8 @@ class Checkpoint:
     def _check_settings(self, found: dict[str, Any]) -> None:
         wanted = json.loads(json.dumps(self.settings))
         names = sorted((found.keys() | wanted.keys()) - _ADJUSTABLE)
-        if differing := [name for name in names if found.get(name) != wanted.get(name)]:
-            parts = [f"{name} was {found.get(name)!r}, now it is {wanted.get(name)!r}" for name in differing]
-            raise TrainingError(f"checkpoint {self.path} is of another training: {'; '.join(parts)}")
+        if differences := describe_differences(found, wanted, names):
+            raise TrainingError(f"checkpoint {self.path} is of another training: {differences}")
 
 
 def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

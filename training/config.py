@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 from memeguard.config import Modalities
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 OptimizerName = Literal["adamw", "adam", "sgd"]
 Tune = Literal["head", "lora", "last-blocks", "full"]
@@ -135,6 +135,15 @@ class TrainingConfig:
             if (value := getattr(self, name)) is not None and not 0 < value <= _MAX_LEARNING_RATE:
                 limit = f"a positive number of at most {_MAX_LEARNING_RATE:g}"
                 raise TrainingError(f"{name} is {value}; it must be {limit}")
+
+
+def describe_differences(found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Which of ``names`` are other settings in ``wanted`` than they were in ``found``; empty if none is."""
+    return "; ".join(
+        f"{name} was {found.get(name)!r}, now it is {wanted.get(name)!r}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    )
 
 
 def _check_whole_number(name: str, value: object, least: int, greatest: int) -> None:

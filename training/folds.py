@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from training.config import TrainingError
 from training.data.duplicates import group_near, hash_picture, normalize_text
+from training.data.memes import Label
 from training.data.pictures import map_pictures
 from training.feature_cache import FeatureCache
 
@@ -41,10 +42,11 @@ def assign_folds(
     Raises:
         TrainingError: There are too few groups of a label for so many folds.
     """
-    for label, name in ((0, "non-offensive"), (1, "offensive")):
+    for label in Label:
         if (num := len(np.unique(groups[labels == label]))) < num_folds:
             raise TrainingError(
-                f"num_folds is {num_folds}, but split train has only {num} {name} memes that are no near-duplicates"
+                f"num_folds is {num_folds}, but split train has only {num} {label.word} memes "
+                "that are no near-duplicates"
             )
     folds = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed % 2**32)

@@ -159,18 +159,19 @@ def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCa
     if len(known) < len(set(keys)):
         with ThreadPoolExecutor(_DECODING_THREADS) as pool:
             prepared = list(pool.map(functools.partial(_prepare_meme, predictor), memes, pictures))
-        computed = dict(zip(keys, _encode(predictor, prepared).numpy(force=True), strict=True))
+        with torch.no_grad():
+            features_B2D = torch.cat(encode_memes(predictor, prepared), dim=1)
+        computed = dict(zip(keys, features_B2D.numpy(force=True), strict=True))
         if cache:
             cache.write({key: feature for key, feature in computed.items() if key not in known})
         known = computed | known
     return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
 
 
-@torch.no_grad()
-def _encode(predictor: Predictor, memes: Sequence[PreparedMeme]) -> Tensor:
+def encode_memes(predictor: Predictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
+    """Picture and caption features [B, D] of one batch."""
     pixels_BCHW, captions = predictor.collate(memes)
-    classifier = predictor.classifier
-    return torch.cat([classifier.encode_images(pixels_BCHW), classifier.encode_captions(captions)], dim=1)
+    return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)
 
 
 def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:

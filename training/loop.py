@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from memeguard.predictor import non_offensive_probability
 from training.config import TrainingConfig, TrainingError
-from training.evaluation.metrics import score_predictions
+from training.evaluation.metrics import score_predictions, to_probabilities
 from training.stepper import Stepper, draw_seed
 
 if TYPE_CHECKING:
@@ -91,8 +90,7 @@ def predict_logits(network: nn.Module, inputs: Inputs, accelerator: Accelerator 
 def predict_probabilities(classifier: MemeClassifier, inputs: Inputs) -> NDArray[np.float64]:
     """Probabilities [N] of being non-offensive; leaves ``classifier`` in evaluation mode."""
     logits = predict_logits(inputs.network(classifier.eval()), inputs)
-    temperature = classifier.config.labels.temperature
-    return np.array([non_offensive_probability(logit, temperature) for logit in logits.tolist()])
+    return to_probabilities(logits, classifier.config.labels.temperature)
 
 
 @dataclass(kw_only=True)
@@ -186,8 +184,7 @@ class _Run:
         logits = predict_logits(stepper.network, self._inputs["validation"], stepper.accelerator)
         if not np.isfinite(logits).all():
             raise TrainingError("the model's answers are not numbers")
-        probabilities = np.array([non_offensive_probability(logit) for logit in logits.tolist()])
-        auroc = score_predictions(self._validation_labels, probabilities, threshold=0.5).auroc
+        auroc = score_predictions(self._validation_labels, to_probabilities(logits), threshold=0.5).auroc
         state.history.append({"loss": state.loss / self._num_batches, "validation_auroc": auroc})
         if auroc > state.best_auroc:
             state.best_auroc, state.best_epoch = auroc, state.epoch

@@ -90,7 +90,7 @@ class Stepper:
         self._seed_dropout(draw_seed(self._config.seed, number, self.accelerator.process_index))
         self._optimizer.zero_grad()
         parts = self.parts(batch)
-        counts = len(batch) >= self.accelerator.num_processes or self.accelerator.process_index < len(batch)
+        counts = self.accelerator.process_index < len(batch)
         # Gradients are averaged over the processes, and each of these sees its share alone.
         weight = self.accelerator.num_processes / len(batch) if counts else 0.0
         losses = []

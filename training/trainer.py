@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import memeguard
 from memeguard.bundle import Bundle
-from memeguard.predictor import Predictor
 from training.calibration import calibrate
-from training.config import TrainingConfig, TrainingError
+from training.config import TrainingConfig, TrainingError, describe_differences
 from training.cross_validation import part_into_folds, predict_out_of_fold
-from training.data.meme_file import label_array
-from training.devices import resolve_device
 from training.evaluation.baselines import score_with_majority, score_with_tfidf
 from training.evaluation.comparison import find_warnings, measure
-from training.evaluation.metrics import Metrics, measure_scores, score_predictions
+from training.evaluation.metrics import measure_scores
 from training.evaluation.report import MAJORITY, MODEL, TFIDF
 from training.evaluation.statistics import Scores
 from training.experiment import Experiment
-from training.inputs import PixelInputs
 from training.loop import predict_probabilities
 
 if TYPE_CHECKING:
@@ -112,10 +108,8 @@ def require_same_training(report: dict[str, Any], backbone_name: str, config: Tr
     asked = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
     found = {**report["training"], "backbone": report["backbone"], "data_sha256": report["data"]["sha256"]}
     wanted = {**asked, "backbone": backbone_name, "data_sha256": data_hash}
-    differing = [name for name in wanted if name != "device" and found.get(name) != wanted[name]]
-    if differing:
-        parts = [f"{name} was {found.get(name)!r}, now it is {wanted[name]!r}" for name in differing]
-        raise TrainingError(f"the bundle is complete, but of another training: {'; '.join(parts)}")
+    if differences := describe_differences(found, wanted, [name for name in wanted if name != "device"]):
+        raise TrainingError(f"the bundle is complete, but of another training: {differences}")
 
 
 def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Any]:
@@ -135,10 +129,3 @@ def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, An
         "validation": {name: dataclasses.asdict(measure_scores(one)) for name, one in scores.items()},
         "warnings": find_warnings(measure(scores), model.labels, 0, "validation"),
     }
-
-
-def evaluate_memes(bundle: Bundle, memes: Sequence[Meme], *, device: str = "auto") -> Metrics:
-    """Score ``bundle`` on ``memes`` at its own threshold."""
-    predictor = Predictor(bundle, device=resolve_device(device))
-    probabilities = predict_probabilities(predictor.classifier, PixelInputs(predictor, memes))
-    return score_predictions(label_array(memes), probabilities, predictor.config.labels.threshold)

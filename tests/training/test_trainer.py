@@ -26,9 +26,12 @@ from training.config import TrainingConfig, TrainingError
 from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.data.memes import DataError, Label, Meme
 from training.data.reading import read_splits
+from training.evaluation.metrics import measure_scores
+from training.evaluation.report import MODEL
+from training.evaluation.scorers import score_with_bundle
 from training.experiment import Experiment
 from training.loop import predict_logits
-from training.trainer import TrainingResult, evaluate_memes, train
+from training.trainer import TrainingResult, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +206,7 @@ def test_folds_that_cannot_be_made_are_refused_before_training(demo_splits: Spli
 def test_the_bundle_scores_what_the_report_says(name: str, request: pytest.FixtureRequest, demo_splits: Splits) -> None:
     """The report's figures come from training's own inputs, these from decoding every picture anew."""
     result = request.getfixturevalue(name)
-    metrics = evaluate_memes(result.bundle, demo_splits["validation"], device="cpu")
+    metrics = measure_scores(score_with_bundle(Predictor(result.bundle), demo_splits["validation"], "judge")[MODEL])
     assert vars(metrics) == pytest.approx(result.report["validation"]["model"])
 
 

@@ -15,18 +15,18 @@ import imagehash
 import numpy as np
 
 from memeguard.preprocess import decode_image
-from training.data.memes import Label, Meme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
     from pathlib import Path
+
+    from training.data.memes import Meme
 
 HASH_SIZE: Final = 16  # a side of the perceptual hash: 256 bits
 # Bits in which hashes of nearly the same picture may differ. Pictures saved anew lie within 8; between 8 and 20 there
 # is next to nothing in real memes, unrelated pictures differ in about 128.
 MAX_DISTANCE: Final = 8
 _PAIRS_AT_ONCE: Final = 2**23  # compared, 4 bytes each
-_LABEL_NAMES: Final = {Label.NON_OFFENSIVE: "non-offensive", Label.OFFENSIVE: "offensive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _make_group(members: Sequence[tuple[str, Meme]]) -> DuplicateGroup:
                 file=meme.file,
                 row=meme.row,
                 image_name=meme.image_path.name,
-                label=_LABEL_NAMES[meme.label],
+                label=meme.label.word,
             )
             for split, meme in members
         ),

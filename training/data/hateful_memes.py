@@ -5,11 +5,10 @@ Does not know which splits somebody wants, nor what becomes of the memes.
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from training.data.listings import Layout, LayoutKind, find_name_fault, find_present
+from training.data.listings import find_name_fault, make_flat_kind
 from training.data.meme_file import Entry, MemeFile, MemeFileBuilder
 from training.data.memes import Label
 from training.data.text_file import check_text
@@ -31,23 +30,6 @@ IMAGE_FOLDER: Final = "img"
 KEYS: Final = ("img", "text", "label")
 
 _IMG, _TEXT, _LABEL = KEYS
-
-
-def _find_traces(directory: Path) -> list[str]:
-    """The files of splits that ``directory`` has."""
-    return find_present(directory, itertools.chain.from_iterable(FILE_NAMES.values()))
-
-
-def _describe(directory: Path, _: Offenders) -> Layout:
-    """Describe ``directory``."""
-    return Layout(
-        directory=directory,
-        listing_folder=directory,
-        file_names=FILE_NAMES,
-        format=JsonLinesFormat(),
-        base=directory,
-        image_folder=IMAGE_FOLDER,
-    )
 
 
 class JsonLinesFormat:
@@ -142,9 +124,10 @@ def _describe_missing(row: dict[str, Any], key: str) -> str:
     return f"missing key, {key!r}; the row has {', '.join(map(repr, row)) or 'none'}"
 
 
-KIND: Final = LayoutKind(
+KIND: Final = make_flat_kind(
     name="Hateful Memes",
     expected=f"{IMAGE_FOLDER}, train.jsonl, dev.jsonl and test.jsonl",
-    find_traces=_find_traces,
-    describe=_describe,
+    file_names=FILE_NAMES,
+    listing_format=JsonLinesFormat(),
+    image_folder=IMAGE_FOLDER,
 )

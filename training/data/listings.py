@@ -5,6 +5,7 @@ Does not know any layout.
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,35 @@ class LayoutKind:
     expected: str
     find_traces: Callable[[Path], list[str]]
     describe: Callable[[Path, Offenders], Layout]
+
+
+def make_flat_kind(
+    *,
+    name: str,
+    expected: str,
+    file_names: Mapping[Split, tuple[str, ...]],
+    listing_format: ListingFormat,
+    image_folder: str | None,
+) -> LayoutKind:
+    """A layout whose listings stand in the data folder itself; arguments as in ``LayoutKind`` and ``Layout``."""
+
+    def describe(directory: Path, _: Offenders) -> Layout:
+        return Layout(
+            directory=directory,
+            listing_folder=directory,
+            file_names=file_names,
+            format=listing_format,
+            base=directory,
+            image_folder=image_folder,
+        )
+
+    every = tuple(itertools.chain.from_iterable(file_names.values()))
+    return LayoutKind(
+        name=name,
+        expected=expected,
+        find_traces=lambda directory: find_present(directory, every),
+        describe=describe,
+    )
 
 
 def find_present(folder: Path, names: Iterable[str]) -> list[str]:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
-
 from memeguard.config import Modalities
-from memeguard.predictor import non_offensive_probability
 from training.calibration import calibrate
-from training.evaluation.metrics import score_predictions
+from training.evaluation.metrics import score_predictions, to_probabilities
 from training.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -44,6 +41,6 @@ def compare_modalities(
         fitted = experiment.fit(dataclasses.replace(config, modalities=modalities), title=modalities)
         logits = experiment.predict_logits(fitted.classifier, "validation")
         chosen = calibrate(labels, logits)
-        probabilities = np.array([non_offensive_probability(logit, chosen.temperature) for logit in logits.tolist()])
+        probabilities = to_probabilities(logits, chosen.temperature)
         results[modalities] = score_predictions(labels, probabilities, chosen.threshold)
     return results

@@ -93,7 +93,7 @@ def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, 
             "the slice without them is the honest one."
         )
     if len(set(labels.tolist())) == 1:
-        only = Label(labels[0]).name.lower().replace("_", "-")
+        only = Label(labels[0]).word
         warnings.append(f"All memes of this split are {only}: AUROC and what depends on it are not defined.")
     return warnings
 

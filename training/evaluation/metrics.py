@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from memeguard.predictor import non_offensive_probability
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -41,6 +43,11 @@ def score_predictions(labels: NDArray[np.int64], probabilities: NDArray[np.float
         macro_f1=float(f1_score(labels, predicted, average="macro", zero_division=0)),
         auroc=float(roc_auc_score(labels, 1.0 - probabilities)) if both else float("nan"),
     )
+
+
+def to_probabilities(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities [N] of being non-offensive of offensive ``logits`` [N]; see ``non_offensive_probability``."""
+    return np.array([non_offensive_probability(logit, temperature) for logit in logits.tolist()])
 
 
 def measure_scores(scores: Scores) -> Metrics:

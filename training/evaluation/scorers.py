@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from memeguard.predictor import PreparedMeme, non_offensive_probability
+from memeguard.predictor import PreparedMeme
 from training.config import TrainingError
 from training.data.meme_file import label_array
+from training.evaluation.metrics import to_probabilities
 from training.evaluation.report import IMAGE_ONLY, MODEL, TEXT_ONLY
 from training.evaluation.statistics import Scores
-from training.inputs import prepare_memes
+from training.inputs import encode_memes, prepare_memes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import Tensor
 
     from memeguard.predictor import Predictor
     from training.data.memes import Meme
@@ -42,11 +41,11 @@ def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -
     size = predictor.config.image.size
     nothing = PreparedMeme(np.full((3, size, size), _MID_GREY, dtype=np.uint8), predictor.captions.encode(""))
     head = predictor.classifier.head
-    grey_1D, silence_1D = _encode(predictor, [nothing])
+    grey_1D, silence_1D = encode_memes(predictor, [nothing])
     logits: dict[str, list[float]] = {MODEL: [], IMAGE_ONLY: [], TEXT_ONLY: []}
     prepared = prepare_memes(predictor, memes, title)
     while batch := list(itertools.islice(prepared, _BATCH)):
-        image_BD, text_BD = _encode(predictor, batch)
+        image_BD, text_BD = encode_memes(predictor, batch)
         logits[MODEL] += head(image_BD, text_BD).tolist()
         logits[IMAGE_ONLY] += head(image_BD, silence_1D.expand_as(text_BD)).tolist()
         logits[TEXT_ONLY] += head(grey_1D.expand_as(image_BD), text_BD).tolist()
@@ -56,13 +55,8 @@ def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -
     return {
         name: Scores(
             labels=labels,
-            probabilities=np.array([non_offensive_probability(logit, config.temperature) for logit in values]),
+            probabilities=to_probabilities(np.array(values), config.temperature),
             threshold=config.threshold,
         )
         for name, values in logits.items()
     }
-
-
-def _encode(predictor: Predictor, memes: list[PreparedMeme]) -> tuple[Tensor, Tensor]:
-    pixels_BCHW, captions = predictor.collate(memes)
-    return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)

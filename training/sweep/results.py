@@ -5,7 +5,6 @@ Does not know how configurations are chosen or shared out, nor what the command 
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from memeguard.bundle import CONFIG, save_bundle
-from training.atomic_file import write_whole
+from training.atomic_file import write_whole, write_whole_json
 from training.config import TrainingConfig
 from training.evaluation.baselines import score_with_tfidf
 from training.evaluation.metrics import measure_scores
@@ -135,8 +134,7 @@ def write_results(
                 "command": command,
             },
         }
-        content = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(folder / _JSON, content.encode("utf-8"))
+        write_whole_json(folder / _JSON, report)
     return Results(board, command, report)
 
 

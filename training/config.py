@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 OptimizerName = Literal["adamw", "adam", "sgd"]
 Tune = Literal["head", "lora", "last-blocks", "full"]
 Precision = Literal["auto", "fp32", "bf16"]
+Storage = Literal["fp32", "fp16"]
 
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "optimizer": get_args(OptimizerName),
     "tune": get_args(Tune),
     "precision": get_args(Precision),
+    "storage": get_args(Storage),
     "modalities": get_args(Modalities),
 }
 # Least value and greatest; the seed's is what torch takes, the learning rate's is far above what any of them wants
@@ -35,7 +37,7 @@ _WHOLE_NUMBERS: Final = {
     "hidden_dim": (1, 2**16),
 }
 _MAX_LEARNING_RATE: Final = 10.0
-_SHARES: Final = ("layer_decay", "lora_dropout", "weight_decay")
+_SHARES: Final = ("averaging", "layer_decay", "lora_dropout", "weight_decay")
 
 # What suits each way of tuning where it is not the dataclass's default; learning rates as in the literature: LoRA's of
 # Hu et al. 2021, 1e-5 for the blocks of a CLIP (Dong et al. 2022, "CLIP Itself is a Strong Fine-tuner").
@@ -75,10 +77,16 @@ class TrainingConfig:
         patience: Epochs without a better validation AUROC after which training stops.
         num_folds: Folds of the cross-validation from whose held-out predictions threshold and temperature come; with
             0 they come from the validation split. None is 5 where the head alone learns and data is small.
+        averaging: Decay per step, in [0, 1), of the moving average of the weights that is validated and kept in their
+            place (Polyak & Juditsky 1992); 0 keeps the weights themselves.
+        augment: Whether towers that learn see each meme a little otherwise each time (see ``augmentation``); ``tune``
+            has to say which.
         seed: Same seed, same data, same machine: same bundle.
         device: ``auto``, or one of torch's names.
         precision: ``bf16`` is mixed precision; ``auto`` is that for towers that learn on a GPU that has
             it, fp32 otherwise.
+        storage: How the bundle keeps its weights; ``fp16`` halves its size. They are rounded before threshold and
+            temperature are chosen; serving works in fp32 again.
         modalities: What the model sees; less than both is for ablations.
         projection_dim: Width to which the head projects each modality.
         hidden_dim: Width of the head's hidden layer.
@@ -101,9 +109,12 @@ class TrainingConfig:
     num_epochs: int = 40
     patience: int = 12
     num_folds: int | None = None
+    averaging: float = 0.0
+    augment: bool = False
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
+    storage: Storage = "fp32"
     modalities: Modalities = "both"
     projection_dim: int = 256
     hidden_dim: int = 256
@@ -131,6 +142,10 @@ class TrainingConfig:
         for name in _SHARES:
             if not 0 <= (value := getattr(self, name)) <= 1:  # also refuses nan
                 raise TrainingError(f"{name} is {value}; it must be in [0, 1]")
+        if self.augment and self.tune in {None, "head"}:
+            raise TrainingError("augment needs towers that learn: set tune to lora, last-blocks or full")
+        if self.averaging == 1:
+            raise TrainingError("averaging is 1; it must be below, or the average would stay where training begins")
         for name in ("learning_rate", "backbone_learning_rate"):
             if (value := getattr(self, name)) is not None and not 0 < value <= _MAX_LEARNING_RATE:
                 limit = f"a positive number of at most {_MAX_LEARNING_RATE:g}"

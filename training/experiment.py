@@ -20,7 +20,7 @@ from memeguard.config import HeadConfig, ModelConfig
 from memeguard.predictor import MemePreparer, Predictor
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights
-from training.config import TrainingConfig, TrainingError, Tune
+from training.config import Storage, TrainingConfig, TrainingError, Tune
 from training.data.meme_file import label_array
 from training.data.memes import Label
 from training.devices import resolve_device, use_threads
@@ -61,6 +61,7 @@ class Experiment:
         backbone_name: str,
         *,
         tune: Tune | None = None,
+        storage: Storage = "fp32",
         device: str = "auto",
         cache_dir: Path | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class Experiment:
             splits: Memes by split; ``train`` and ``validation`` are used.
             backbone_name: See ``load_backbone``.
             tune: What the settings to come have in common.
+            storage: The same.
             device: See ``resolve_device``.
             cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
 
@@ -83,6 +85,9 @@ class Experiment:
         self.labels = {name: label_array(memes) for name, memes in self.memes.items()}
         self._device = resolve_device(device)
         self._backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
+        self._storage = storage
+        if storage == "fp16":  # before a frozen backbone's features are read
+            self._backbone.clip.half().float()
         self.tune = choose_tune(TrainingConfig(tune=tune), pretrained=self._backbone.pretrained)
         self._model = ModelConfig(
             backbone=self._backbone.name,
@@ -114,7 +119,7 @@ class Experiment:
         """Train one classifier; the same arguments give the same one.
 
         Args:
-            config: Its ``device`` is not looked at, its ``tune`` has to be the experiment's.
+            config: Its ``device`` is not looked at, its ``tune`` and ``storage`` have to be the experiment's.
             rows: Which memes of the training split to learn from; all by default.
             checkpoint: Where the state is kept, and gone on from.
             title: Of the progress bar.
@@ -124,6 +129,8 @@ class Experiment:
         """
         if choose_tune(config, pretrained=self._backbone.pretrained) != self.tune:
             raise TrainingError(f"tune is {config.tune!r}; the experiment was prepared for {self.tune!r}")
+        if config.storage != self._storage:
+            raise TrainingError(f"storage is {config.storage!r}; the experiment was prepared for {self._storage!r}")
         inputs, labels = dict(self.inputs), dict(self.labels)
         if rows is not None:
             inputs["train"] = SubsetInputs(inputs["train"], torch.from_numpy(rows))
@@ -131,6 +138,9 @@ class Experiment:
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
+        if self.tune != "head" and self._device == "cpu":
+            # torch's fused attention takes two to three times as long backwards on a CPU as the plain one.
+            classifier.clip.set_attn_implementation("eager")
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
         # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
         with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
@@ -140,7 +150,10 @@ class Experiment:
                 hint = "choose a smaller batch_size, or more accumulation_steps"
                 raise TrainingError(f"the device has too little memory ({hint}): {error}") from error
         tuning.merge()
+        classifier.clip.set_attn_implementation("sdpa")
         undo_class_weights(classifier.head, labels["train"])
+        if config.storage == "fp16":
+            classifier.half().float()
         return Fitted(classifier.eval(), history, max(epoch["validation_auroc"] for epoch in history))
 
     def predict_logits(

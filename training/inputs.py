@@ -5,8 +5,10 @@ Neither holds a data set in memory. Does not know losses, epochs or labels.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
+import random
 import tempfile
 import weakref
 from collections import deque
@@ -18,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from memeguard.errors import MemeError
+from training.augmentation import augment
 from training.data.memes import DataError
 from training.feature_cache import feature_key
 
@@ -50,6 +53,9 @@ class Inputs(Protocol):
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
         """The network's arguments for each batch of ``rows`` (int64 [B]), in order; later ones are made meanwhile."""
 
+    def augmented(self, seed: int) -> Inputs:
+        """The same memes, each changed a little (see ``augmentation``) as ``seed`` and its row say."""
+
 
 class PixelInputs:
     """Memes decoded by several threads while the network learns from earlier ones; the first ones are kept decoded."""
@@ -59,6 +65,7 @@ class PixelInputs:
         self._kept: dict[int, PreparedMeme] = {}
         num_values = 3 * preparer.config.image.size**2
         self._max_kept, self._num_bytes = _KEPT_BYTES // num_values, 4 * num_values
+        self._augmentation_seed: int | None = None
 
     def __len__(self) -> int:
         return len(self._memes)
@@ -81,10 +88,23 @@ class PixelInputs:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def augmented(self, seed: int) -> Inputs:
+        """The same memes, what is kept of them included."""
+        changed = copy.copy(self)
+        changed._augmentation_seed = seed  # noqa: SLF001 - its own
+        return changed
+
     def _load(self, rows: Tensor) -> tuple[Any, ...]:
         return self._preparer.collate([self._prepare(row) for row in rows.tolist()])
 
     def _prepare(self, row: int) -> PreparedMeme:
+        prepared = self._decode(row)
+        if self._augmentation_seed is None:
+            return prepared
+        rng = random.Random(f"{self._augmentation_seed} {row}")  # noqa: S311 - not a secret
+        return augment(prepared.pixels_CHW, self._memes[row].text, self._preparer.captions, rng)
+
+    def _decode(self, row: int) -> PreparedMeme:
         if row in self._kept:
             return self._kept[row]
         prepared = _prepare_meme(self._preparer, self._memes[row])
@@ -123,6 +143,10 @@ class FeatureInputs:
             features_B2D = torch.frombuffer(content, dtype=torch.float32).view(len(batch), self._width)
             yield features_B2D.to(self._device).chunk(2, dim=1)
 
+    def augmented(self, seed: int) -> Inputs:
+        """Refused: features are of memes as they are."""
+        raise TypeError(f"features cannot be augmented (seed {seed})")
+
     def _read(self, row: int) -> bytes:
         num_bytes = 4 * self._width
         self._file.seek(row * num_bytes)
@@ -145,6 +169,10 @@ class SubsetInputs:
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
         """As of the others."""
         return self._inputs.batches(self._rows[batch] for batch in rows)
+
+    def augmented(self, seed: int) -> Inputs:
+        """As the others."""
+        return SubsetInputs(self._inputs.augmented(seed), self._rows)
 
 
 def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:

@@ -126,6 +126,7 @@ class _Run:
         self._validation_labels = validation_labels
         self._num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
         self._state, self._best = _State(), dict[str, "Tensor"]()
+        self._average = {name: weight.detach().clone() for name, weight in stepper.weights.items() if config.averaging}
         self._checkpoint = checkpoint
         self._next_writing = time.monotonic() + checkpoint.every_s if checkpoint else math.inf
         if checkpoint and (kept := checkpoint.read()):
@@ -133,6 +134,7 @@ class _Run:
             self._state = _State(**state)
             stepper.load(tensors)
             self._best = {name: tensors[f"best.{name}"] for name in stepper.weights if self._state.best_epoch}
+            self._average = {name: tensors[f"average.{name}"].to(old.device) for name, old in self._average.items()}
 
     def train(self, title: str) -> list[dict[str, float]]:
         """Go on until no epoch is due, then put the best weights in place; return the history."""
@@ -162,11 +164,15 @@ class _Run:
         generator = torch.Generator().manual_seed(draw_seed(self._config.seed, state.epoch))
         order = torch.randperm(len(self._inputs["train"]), generator=generator)
         parts = (part for batch in self._batches(order) for part in self._stepper.parts(batch))
-        with contextlib.closing(self._inputs["train"].batches(parts)) as arguments:
+        inputs = self._inputs["train"]
+        if self._config.augment:
+            inputs = inputs.augmented(draw_seed(self._config.seed, state.epoch, 0))
+        with contextlib.closing(inputs.batches(parts)) as arguments:
             for batch in self._batches(order):
                 number = (state.epoch - 1) * self._num_batches + state.step
                 state.loss += self._stepper.step(number, batch, arguments)
                 state.step += 1
+                self._update_average(number)
                 yield len(batch)
                 if self._checkpoint and time.monotonic() >= self._next_writing:
                     self._keep()
@@ -177,9 +183,19 @@ class _Run:
         for start in range(self._state.step * size, len(order), size):
             yield order[start : start + size]
 
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        """Let the average follow the weights, the faster the fewer steps there were."""
+        decay = min(self._config.averaging, (1 + number) / (10 + number))
+        for name, average in self._average.items():
+            average.lerp_(self._stepper.weights[name], 1 - decay)
+
     def _close_epoch(self) -> None:
-        """Validate, and remember the weights if they are the best so far."""
+        """Validate, and remember the weights, or their average, if they are the best so far."""
         state, stepper = self._state, self._stepper
+        weights = {name: stepper.weights[name].detach().clone() for name in self._average}
+        if self._average:
+            stepper.load_weights(self._average)
         stepper.network.eval()
         logits = predict_logits(stepper.network, self._inputs["validation"], stepper.accelerator)
         if not np.isfinite(logits).all():
@@ -189,6 +205,8 @@ class _Run:
         if auroc > state.best_auroc:
             state.best_auroc, state.best_epoch = auroc, state.epoch
             self._best = {name: weight.detach().clone() for name, weight in stepper.weights.items()}
+        if weights:
+            stepper.load_weights(weights)
         state.epoch, state.step, state.loss = state.epoch + 1, 0, 0.0
 
     def _keep(self) -> None:
@@ -197,8 +215,9 @@ class _Run:
             return
         start = time.monotonic()
         best = {f"best.{name}": weight for name, weight in self._best.items()}
+        average = {f"average.{name}": weight for name, weight in self._average.items()}
         try:
-            self._checkpoint.write({**self._stepper.state(), **best}, asdict(self._state))
+            self._checkpoint.write({**self._stepper.state(), **best, **average}, asdict(self._state))
         except OSError as error:
             tqdm.write(f"warning: checkpoint {self._checkpoint.path} is not written: {error}", file=sys.stderr)
         # A large state takes long to write: at most a tenth of the time goes into it, unless every step is asked for.

@@ -65,7 +65,14 @@ def train(
         BackboneError: The backbone cannot be loaded.
         DataError: A caption has more tokens than the model may read.
     """
-    experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
+    experiment = Experiment(
+        splits,
+        backbone_name,
+        tune=config.tune,
+        storage=config.storage,
+        device=config.device,
+        cache_dir=cache_dir,
+    )
     num_memes = {name: len(memes) for name, memes in experiment.memes.items()}
     folds = part_into_folds(experiment, config, cache_dir)
     choices = {**dataclasses.asdict(config), "tune": experiment.tune, "num_folds": folds.num if folds else 0}

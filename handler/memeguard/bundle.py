@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -32,13 +33,16 @@ class Bundle(NamedTuple):
     tokenizer: Tokenizer
 
 
-def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | None = None) -> None:
+def save_bundle(
+    bundle: Bundle, directory: Path, *, report: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
+) -> None:
     """Write ``bundle`` to the new folder ``directory``; it appears complete or not at all.
 
     Args:
         bundle: What to write.
         directory: Must not exist, or be empty.
         report: What training measured; kept as report.json for people and for the card.
+        dtype: In which the weights are written, float32 or float16; ``load_bundle`` gives float32 in any case.
 
     Raises:
         BundleError: ``directory`` holds something already, or the disk is full.
@@ -49,7 +53,11 @@ def save_bundle(bundle: Bundle, directory: Path, *, report: dict[str, Any] | Non
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
         staging = Path(scratch) / directory.name
         staging.mkdir()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.classifier.state_dict().items()}
+        state = bundle.classifier.state_dict()
+        tensors = {
+            name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+            for name, tensor in state.items()
+        }
         try:
             save_file(tensors, staging / WEIGHTS)
             (staging / WEIGHTS).chmod(0o644)  # safetensors makes it readable to its owner alone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from memeguard import bundle as bundle_module
 from memeguard.bundle import Bundle, load_bundle, read_report, save_bundle
@@ -258,3 +259,37 @@ def test_an_interrupted_save_leaves_nothing(
     with pytest.raises(interruption):
         save_bundle(small_bundle, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def rounded(bundle_folder: Path) -> Bundle:
+    """``small_bundle`` with weights that half precision holds."""
+    bundle = load_bundle(bundle_folder)
+    bundle.classifier.half().float()
+    return bundle
+
+
+def test_weights_in_half_precision_take_half_the_room_and_are_read_in_full(
+    rounded: Bundle, bundle_folder: Path, tmp_path: Path, memes: list[PreparedMeme]
+) -> None:
+    save_bundle(rounded, tmp_path / "half", dtype=torch.float16)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "half", bundle_folder)]
+    assert sizes[0] == pytest.approx(sizes[1] / 2, rel=0.05)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.float16}
+    loaded = load_bundle(tmp_path / "half")
+    assert {parameter.dtype for parameter in loaded.classifier.parameters()} == {torch.float32}
+    assert Predictor(loaded).logits(memes) == Predictor(rounded).logits(memes)
+
+
+def test_saving_in_half_precision_leaves_the_weights_as_they_are(small_bundle: Bundle, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in small_bundle.classifier.state_dict().items()}
+    save_bundle(small_bundle, tmp_path / "half", dtype=torch.float16)
+    after = small_bundle.classifier.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert any(not torch.equal(tensor, tensor.half().float()) for tensor in before.values())
+
+
+def test_saving_in_half_precision_twice_writes_the_same_bytes(rounded: Bundle, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        save_bundle(rounded, tmp_path / name, dtype=torch.float16)
+    assert tree_of(tmp_path / "first") == tree_of(tmp_path / "second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Interrupted:
     """Other inputs, until ``num`` batches have been taken from them."""
 
     def __init__(self, inputs: Inputs, num: int) -> None:
-        self._inputs, self._left = inputs, num
+        self._inputs, self._left = inputs, [num]
 
     def __len__(self) -> int:
         return len(self._inputs)
@@ -57,7 +58,12 @@ class Interrupted:
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
         for arguments in self._inputs.batches(rows):
-            if not self._left:
+            if not self._left[0]:
                 raise Interruption
-            self._left -= 1
+            self._left[0] -= 1
             yield arguments
+
+    def augmented(self, seed: int) -> Inputs:
+        other = copy.copy(self)  # which counts on where this one is
+        other._inputs = self._inputs.augmented(seed)
+        return other

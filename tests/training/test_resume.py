@@ -71,13 +71,24 @@ def assert_equal(resumed: Fitted, expected: Fitted) -> None:
         assert torch.equal(tensor, weights[name]), name
 
 
-@pytest.mark.parametrize("tune", ["head", "lora", "last-blocks", "full", "scratch"])
+@pytest.mark.parametrize(
+    ("tune", "settings"),
+    [
+        ("head", {}),
+        ("head", {"averaging": 0.9}),
+        ("lora", {}),
+        ("last-blocks", {}),
+        ("full", {}),
+        ("full", {"averaging": 0.9, "augment": True}),
+        ("scratch", {}),
+    ],
+)
 @pytest.mark.parametrize("every_s", [0.0, float("inf")])
 def test_a_training_stopped_several_times_ends_as_one_that_was_not(
-    experiments: Callable[[str], Experiment], tmp_path: Path, tune: str, every_s: float
+    experiments: Callable[[str], Experiment], tmp_path: Path, tune: str, settings: dict[str, Any], every_s: float
 ) -> None:
     """In the middle of epochs, at their ends, before a validation; kept at each step or at each epoch's end."""
-    experiment, config = experiments(tune), make_config(tune)
+    experiment, config = experiments(tune), make_config(tune, **settings)
     expected = experiment.fit(config)
     checkpoint = Checkpoint(path=tmp_path / "model.safetensors", settings={}, every_s=every_s)
     for point in (Point("train", 4), Point("train", 2), Point("validation", 0), Point("train", 1)):

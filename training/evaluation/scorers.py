@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from memeguard.predictor import PreparedMeme
+from training.augmentation import blank_picture
 from training.config import TrainingError
 from training.data.meme_file import label_array
 from training.evaluation.metrics import to_probabilities
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from training.data.memes import Meme
 
 _BATCH: Final = 32
-_MID_GREY: Final = 128
 
 
 @torch.inference_mode()
@@ -39,7 +39,7 @@ def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -
         TrainingError: An answer is not a number.
     """
     size = predictor.config.image.size
-    nothing = PreparedMeme(np.full((3, size, size), _MID_GREY, dtype=np.uint8), predictor.captions.encode(""))
+    nothing = PreparedMeme(blank_picture(size), predictor.captions.encode(""))
     head = predictor.classifier.head
     grey_1D, silence_1D = encode_memes(predictor, [nothing])
     logits: dict[str, list[float]] = {MODEL: [], IMAGE_ONLY: [], TEXT_ONLY: []}

@@ -1,0 +1,121 @@
+"""Measure what the model card says of robustness and speed: ``python -m starter.measure --data HARMEME``.
+
+AUROCs with intervals, halves and comparisons are ``memeguard evaluate``'s business.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from memeguard.predictor import Predictor
+from training.augmentation import blank_picture
+from training.data.meme_file import label_array
+from training.data.reading import read_split
+from training.misreading import misread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memeguard.predictor import PreparedMeme, Verdict
+    from training.data.memes import Meme
+
+_SEED: Final = 0
+_BATCH: Final = 32
+_WARM_UP: Final = 10
+
+
+class Robustness(NamedTuple):
+    """How answers change with a way of writing captions down, beside those to captions as they are."""
+
+    auroc: float
+    median_change: float  # of the probability, absolute
+    num_flipped: int
+
+
+def caption_variants() -> dict[str, Callable[[str], str]]:
+    """Ways in which a caption may come out of a keyboard or an OCR program."""
+    rng = random.Random(_SEED)  # noqa: S311 - not a secret
+    return {
+        "as it is": lambda text: text,
+        "upper case": str.upper,
+        "2 % misread": lambda text: misread(text, rng, 0.02),
+        "5 % misread": lambda text: misread(text, rng, 0.05),
+        "10 % misread": lambda text: misread(text, rng, 0.10),
+        "missing": lambda _: "",
+    }
+
+
+def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
+    """AUROC, change and flips for each of ``caption_variants``; the caption alone is judged with a grey picture."""
+    prepared = [predictor.prepare(meme.image_path.read_bytes(), "") for meme in tqdm(memes, disable=None)]
+    offensive_N = label_array(memes)
+    found: dict[str, Robustness] = {}
+    usual: list[Verdict] = []
+    for name, write in caption_variants().items():
+        written = [meme._replace(chunks=predictor.captions.encode(write(source.text)))
+                   for meme, source in zip(prepared, memes, strict=True)]  # fmt: skip
+        verdicts = _judge(predictor, written)
+        usual = usual or verdicts
+        found[name] = _compare(verdicts, usual, offensive_N)
+    grey = blank_picture(predictor.config.image.size)
+    alone = [meme._replace(pixels_CHW=grey, chunks=predictor.captions.encode(source.text))
+             for meme, source in zip(prepared, memes, strict=True)]  # fmt: skip
+    found["picture missing"] = _compare(_judge(predictor, alone), usual, offensive_N)
+    return found
+
+
+def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
+    """Milliseconds that the network takes for each meme by itself, decoding and tokens not counted."""
+    times = []
+    for number, meme in enumerate(memes):
+        prepared = predictor.prepare(meme.image_path.read_bytes(), meme.text)
+        start = time.perf_counter()
+        predictor.logits([prepared])
+        if number >= _WARM_UP:
+            times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _judge(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
+    return [
+        verdict
+        for start in range(0, len(memes), _BATCH)
+        for verdict in predictor.predict(memes[start : start + _BATCH])
+    ]
+
+
+def _compare(verdicts: Sequence[Verdict], usual: Sequence[Verdict], offensive_N: np.ndarray) -> Robustness:
+    changes = [abs(one.probability - other.probability) for one, other in zip(verdicts, usual, strict=True)]
+    return Robustness(
+        auroc=float(roc_auc_score(offensive_N, [verdict.logit for verdict in verdicts])),
+        median_change=statistics.median(changes),
+        num_flipped=sum(one.prediction != other.prediction for one, other in zip(verdicts, usual, strict=True)),
+    )
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True)
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), default=Path(__file__).parent / "bundle")
+def main(data: Path, bundle: Path) -> None:
+    """Print how robust and how fast BUNDLE is on the validation memes in DATA."""
+    predictor = Predictor.from_folder(bundle)
+    memes = read_split(data, "validation", verify_images=False)
+    click.echo("| caption | AUROC | median change | flipped |\n|---|---|---|---|")
+    for name, found in measure_robustness(predictor, memes).items():
+        click.echo(f"| {name} | {found.auroc:.3f} | {found.median_change:.3f} | {found.num_flipped} of {len(memes)} |")
+    times = measure_latency(predictor, memes)
+    p50, p95 = np.percentile(times, [50, 95])
+    click.echo(f"one meme at a time: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,12 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin memeguard \
     && mkdir -p /run/memeguard /srv/model_store \
     && chown memeguard:memeguard /run/memeguard /srv/model_store
 WORKDIR /srv/memeguard
-COPY . .
+COPY pyproject.toml constraints.txt README.md config.properties ./
+COPY cli cli
+COPY handler handler
+COPY proxy proxy
+COPY rollout rollout
+COPY training training
 
 FROM base AS proxy
 RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[proxy]'
@@ -24,14 +29,15 @@ CMD ["gunicorn", "--config", "proxy/gunicorn.conf.py", "--bind", "0.0.0.0:5000",
 FROM base AS torchserve-base
 RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[torchserve]'
 
-# The demo model, so that `docker-compose up` answers before anybody has trained a model.
-FROM torchserve-base AS demo
+# The starter model, so that `docker-compose up` answers before anybody has trained a model.
+FROM torchserve-base AS starter
 RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[training]'
-RUN memeguard demo --data /tmp/data --out /tmp/bundle --model-store /srv/demo_store
+COPY starter/bundle starter/bundle
+RUN memeguard starter --model-store /srv/starter_store
 
 FROM torchserve-base AS torchserve
-COPY --from=demo /srv/demo_store /srv/demo_store
+COPY --from=starter /srv/starter_store /srv/starter_store
 USER memeguard
 VOLUME ["/srv/model_store", "/run/memeguard"]
-CMD ["memeguard", "torchserve", "--model-store", "/srv/model_store", "--fallback-store", "/srv/demo_store", \
+CMD ["memeguard", "torchserve", "--model-store", "/srv/model_store", "--fallback-store", "/srv/starter_store", \
      "--run-dir", "/run/memeguard"]

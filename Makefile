@@ -1,5 +1,5 @@
 # make serve · make test · make check · make scale; each sets up .venv first, by itself.
-.PHONY: serve demo test test-containers check format scale clean
+.PHONY: serve demo starter test test-containers check format scale clean
 .DEFAULT_GOAL := serve
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,11 +14,20 @@ BIN := .venv/bin
 # exec: a signal to make's child reaches memeguard itself, not a shell in between.
 MODEL_STORE ?= model_store
 serve: .venv/installed
-	@$(BIN)/memeguard demo --if-empty --model-store $(MODEL_STORE)
+	@$(BIN)/memeguard starter --if-empty --model-store $(MODEL_STORE)
 	@exec $(BIN)/memeguard serve --model-store $(MODEL_STORE) $(ARGS)
 
 demo: .venv/installed
 	$(BIN)/memeguard demo
+
+# Rebuilds the compact CLIP and the starter bundle from the memes in DATA, in REBUILT; see starter/README.md.
+REBUILT ?= run/starter
+starter: .venv/installed
+	$(BIN)/python -m starter --data $(DATA) --work $(REBUILT) --out $(REBUILT)/compact
+	$(BIN)/memeguard train --data $(DATA) --backbone $(REBUILT)/compact --out $(REBUILT)/bundle --resume \
+	  --tune lora --lora-rank 16 --backbone-lr 1e-3 --epochs 5 --augment --averaging 0.99 \
+	  --precision bf16 --storage fp16 --folds 0
+	$(BIN)/python -m starter.measure --data $(DATA) --bundle $(REBUILT)/bundle
 
 test: .venv/installed
 	$(BIN)/pytest $(ARGS)

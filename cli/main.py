@@ -52,7 +52,7 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that trains; their defaults are ``TrainingConfig``'s."""
     options = [
         click.option("--backbone", default="tiny", show_default=True, metavar="NAME",
-                     help="tiny, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
+                     help="tiny, compact, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
         click.option("--tune", type=_TUNES,
                      help="What learns besides the head.  [default: head; full for tiny]"),
         click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), help="[default: adamw]"),
@@ -73,10 +73,16 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
                      help="Epochs without improvement.  [default: 12; 4 for lora, last-blocks and full]"),
         click.option("--projection-dim", type=int, help="Of the head.  [default: 256]"),
         click.option("--hidden-dim", type=int, help="Of the head.  [default: 256]"),
+        click.option("--averaging", type=float,
+                     help="Keep the weights' moving average of this decay, such as 0.99.  [default: 0, off]"),
+        click.option("--augment/--no-augment", default=None,
+                     help="Crop, misread, leave out, for towers that learn.  [default: no-augment]"),
         click.option("--seed", type=int, help="Same seed, same machine: same bundle.  [default: 0]"),
         click.option("--device", help="auto, cpu, cuda, cuda:1, …  [default: auto]"),
         click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]),
                      help="[default: auto, bf16 for towers that learn on a GPU]"),
+        click.option("--storage", type=click.Choice(["fp32", "fp16"]),
+                     help="Of the bundle's weights; fp16 halves it.  [default: fp32]"),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -150,6 +156,8 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
 
     On several GPUs: accelerate launch --multi_gpu -m cli.main train …
     """
+    import torch
+
     from memeguard.bundle import load_bundle, read_report, save_bundle
     from memeguard.errors import BundleError
     from training.checkpoint import Checkpoints
@@ -182,7 +190,8 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
             checkpoints=checkpoints,
         )
         if is_main_process():
-            save_bundle(result.bundle, out, report=result.report)
+            dtype = torch.float16 if config.storage == "fp16" else torch.float32
+            save_bundle(result.bundle, out, report=result.report, dtype=dtype)
             checkpoints.remove()
     except (KeyboardInterrupt, SystemExit, OSError, BundleError):
         if checkpoints.exist():
@@ -293,19 +302,33 @@ def archive(bundle: Path, version: str, model_store: Path, data: Path | None) ->
 
 
 @main.command()
-@click.option("--data", type=_FOLDER, default="data/demo", show_default=True)
-@click.option("--out", type=_FOLDER, default="bundles/demo", show_default=True, help="The bundle's folder.")
 @click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)
 @click.option("--if-empty", is_flag=True, help="Do nothing when the model store holds an archive.")
-def demo(data: Path, out: Path, model_store: Path, *, if_empty: bool) -> None:
-    """Draw memes, train the tiny model on them and archive it as version 0.1.0.
+def starter(model_store: Path, *, if_empty: bool) -> None:
+    """Archive the starter, the model of real memes that comes with the repository, as version 0.2.0.
 
-    Example: memeguard demo
+    Example: memeguard starter
     """
     from rollout.archives import holds_archive
 
     if if_empty and holds_archive(model_store):
         return
+    from training.starter import build_starter
+
+    click.echo(f"archiving the starter model for {model_store}", err=True)
+    card = build_starter(model_store)
+    click.echo(f"wrote {model_store / card.archive}")
+
+
+@main.command()
+@click.option("--data", type=_FOLDER, default="data/demo", show_default=True)
+@click.option("--out", type=_FOLDER, default="bundles/demo", show_default=True, help="The bundle's folder.")
+@click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)
+def demo(data: Path, out: Path, model_store: Path) -> None:
+    """Draw memes, train the tiny model on them and archive it as version 0.1.0.
+
+    Example: memeguard demo
+    """
     from training.demo.build import build_demo
 
     click.echo(f"training the demo model for {model_store}, about a minute", err=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerFast
 
-TINY = "tiny"
+TINY, COMPACT = "tiny", "compact"
+COMPACT_FOLDER = Path(__file__).parents[1] / "starter" / "compact"
 _TINY_VOCABULARY = 4096
 _NUM_BYTES = 256  # tokens of any byte-level vocabulary at least
 _START, _END = "<|startoftext|>", "<|endoftext|>"  # CLIP's own names (openai/CLIP clip/simple_tokenizer.py)
@@ -45,18 +46,27 @@ def load_backbone(name: str, texts: Iterable[str]) -> Backbone:
     """Load the CLIP called ``name``.
 
     Args:
-        name: ``tiny``, a hub id such as ``openai/clip-vit-base-patch32``, or a folder of that layout.
+        name: ``tiny``; ``compact``, which comes with the repository; a hub id such as
+            ``openai/clip-vit-base-patch32``; or a folder of that layout.
         texts: Captions from which ``tiny`` learns its vocabulary; a pretrained backbone brings its own.
 
     Raises:
         BackboneError: Nothing of that name can be loaded, or it is no CLIP.
     """
-    return _make_tiny(texts) if name == TINY else _load_pretrained(name)
+    return _make_tiny(texts) if name == TINY else _load_pretrained(_locate(name))._replace(name=name)
 
 
 def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
     """The tokenizer of the CLIP called ``name``, without its weights; arguments and errors as ``load_backbone``'s."""
-    return _train_tokenizer(texts) if name == TINY else _load_pretrained_tokenizer(name).backend_tokenizer
+    return _train_tokenizer(texts) if name == TINY else _load_pretrained_tokenizer(_locate(name)).backend_tokenizer
+
+
+def _locate(name: str) -> str:
+    if name != COMPACT:
+        return name
+    if not COMPACT_FOLDER.is_dir():
+        raise BackboneError(f"backbone {COMPACT} is a part of the repository, and {COMPACT_FOLDER} is not there")
+    return str(COMPACT_FOLDER)
 
 
 def _load_pretrained_tokenizer(name: str) -> PreTrainedTokenizerFast:

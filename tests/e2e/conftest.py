@@ -185,8 +185,8 @@ def good_image() -> bytes:
 
 
 def readme_block(marker: str) -> str:
-    """The shell commands of the README's fenced block that follows ``<!-- marker -->``."""
+    """What stands in the README's fenced block that follows ``<!-- marker -->``."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    match = re.search(rf"<!-- {marker} -->\n```(?:sh|console)\n(.*?)```", text, flags=re.DOTALL)
+    match = re.search(rf"<!-- {marker} -->\n```(?:sh|console|json)\n(.*?)```", text, flags=re.DOTALL)
     assert match is not None, f"README.md has no block marked {marker}"
     return match[1]

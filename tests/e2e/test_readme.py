@@ -25,12 +25,6 @@ def shell(script: str, server: Server) -> list[str]:
     return [output.strip() for output in done.stdout.split("@\n") if output.strip()]
 
 
-def test_the_curl_is_answered(server: Server) -> None:
-    answer = json.loads(shell(readme_block("predict"), server)[0])
-    assert answer["prediction"] == "Offensive"
-    assert answer["probability"] < answer["threshold"]
-
-
 def test_the_ready_line_has_a_curl_that_works(server: Server) -> None:
     assert "prediction" in json.loads(shell(server.ready_line.removeprefix("ready: "), server)[0])
 
@@ -69,6 +63,7 @@ def test_commands_have_help_with_an_example() -> None:
         "evaluate",
         "ablate",
         "archive",
+        "starter",
         "demo",
         "serve",
         "torchserve",

@@ -1,0 +1,99 @@
+"""What a newcomer gets: `make serve` where no archive is, and the starter's answers over HTTP."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from memeguard.bundle import read_report
+from memeguard.predictor import Predictor
+from tests.e2e.conftest import REPOSITORY, Server, readme_block, run_memeguard, serving
+from tests.e2e.test_readme import shell
+from training.data.reading import read_split
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
+    from training.starter import STARTER_FOLDER, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HARMEME = REPOSITORY.parent / "shared" / "harmeme"  # not a part of the repository
+MEME = REPOSITORY / "docs" / "meme.png"
+MAX_WORKER_BYTES = 700e6
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`make serve` with an empty model store."""
+    folder = tmp_path_factory.mktemp("starter")
+    with (
+        tempfile.TemporaryDirectory(prefix="mg-") as tmp,
+        serving(["make", "serve", f"MODEL_STORE={folder / 'store'}"], folder / "run", Path(tmp)) as running,
+    ):
+        yield running
+        status, alive = running.stop()
+        assert status in {0, 2}  # make's own is 2 when its child is ended by a signal
+        assert alive == []
+
+
+def test_an_empty_model_store_is_served_the_starter(server: Server) -> None:
+    assert server.worker_pids().keys() == {VERSION}
+
+
+def test_the_readmes_first_answer_is_what_it_says(server: Server) -> None:
+    answer = json.loads(shell(readme_block("predict"), server)[0])
+    expected = json.loads(readme_block("predict answer"))
+    assert answer == {**expected, "probability": pytest.approx(expected["probability"], abs=1e-3)}
+
+
+@pytest.mark.parametrize("text", ["when mondays", "WHEN MONDAYS", "", "\N{FACE WITH TEARS OF JOY}" * 3, "word " * 900])
+def test_any_caption_is_answered_as_the_bundle_answers(server: Server, text: str) -> None:
+    predictor = Predictor.from_folder(STARTER_FOLDER)
+    expected = predictor.predict([predictor.prepare(MEME.read_bytes(), text)])[0]
+    answer = server.predict(MEME.read_bytes(), text).json()
+    assert answer["probability"] == pytest.approx(expected.probability, abs=1e-4)
+    assert answer["prediction"] == expected.prediction
+
+
+def test_case_changes_nothing(server: Server) -> None:
+    lower, upper = (
+        server.predict(MEME.read_bytes(), text).json() for text in ("when it is monday", "WHEN IT IS MONDAY")
+    )
+    assert lower == upper
+
+
+def test_the_worker_stays_small(server: Server) -> None:
+    for _ in range(50):
+        assert server.predict(MEME.read_bytes(), "when it is monday").status_code == 200
+    [pids] = server.worker_pids().values()
+    assert max(psutil.Process(pid).memory_info().rss for pid in pids) < MAX_WORKER_BYTES
+
+
+@pytest.mark.skipif(not HARMEME.is_dir(), reason="HarMeme is not here")
+def test_real_memes_are_told_apart_as_well_as_the_report_says(server: Server) -> None:
+    memes = list(read_split(HARMEME, "validation", verify_images=False))
+    answers = [server.predict(meme.image_path.read_bytes(), meme.text) for meme in memes]
+    assert {answer.status_code for answer in answers} == {200}
+    probabilities = [answer.json()["probability"] for answer in answers]
+    auroc = roc_auc_score([int(meme.label) for meme in memes], [-probability for probability in probabilities])
+    assert auroc == pytest.approx(read_report(STARTER_FOLDER)["validation"]["model"]["auroc"], abs=2e-3)
+    predictions = {answer.json()["prediction"] for answer in answers}
+    assert predictions == {"Offensive", "Non-offensive"}
+
+
+def test_a_second_starter_is_refused_and_the_first_kept(tmp_path: Path) -> None:
+    assert run_memeguard("starter", "--model-store", tmp_path).returncode == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = run_memeguard("starter", "--model-store", tmp_path)
+    assert again.returncode == 1
+    assert "meme-0.2.0.mar exists already" in again.stderr
+    assert run_memeguard("starter", "--if-empty", "--model-store", tmp_path).returncode == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

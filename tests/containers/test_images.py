@@ -109,12 +109,15 @@ def is_ready() -> bool:
         return False
 
 
-def test_a_meme_is_judged_through_both_containers(containers: list[psutil.Popen]) -> None:
+@pytest.mark.parametrize(
+    ("text", "prediction"),
+    [("when mondays", "Non-offensive"), ("the president is an idiot who told people to drink bleach", "Offensive")],
+)
+def test_a_meme_is_judged_through_both_containers(containers: list[psutil.Popen], text: str, prediction: str) -> None:
     files = {"image": ("meme.png", (REPOSITORY / "docs/meme.png").read_bytes())}
-    text = {"text": "this has everything in common with your best friend"}
-    response = requests.post("http://127.0.0.1:5000/predict", files=files, data=text, timeout=30)
+    response = requests.post("http://127.0.0.1:5000/predict", files=files, data={"text": text}, timeout=30)
     assert response.status_code == 200
-    assert response.json()["prediction"] == "Offensive"
+    assert response.json()["prediction"] == prediction
 
 
 @pytest.mark.skipif(BUILDER is None, reason="an engine's processes are not this test's children")

@@ -39,8 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         serving(["make", "serve", f"MODEL_STORE={folder / 'store'}"], folder / "run", Path(tmp)) as running,
     ):
         yield running
-        status, alive = running.stop()
-        assert status in {0, 2}  # make's own is 2 when its child is ended by a signal
+        _, alive = running.stop()
         assert alive == []
 
 
@@ -61,6 +60,14 @@ def test_any_caption_is_answered_as_the_bundle_answers(server: Server, text: str
     answer = server.predict(MEME.read_bytes(), text).json()
     assert answer["probability"] == pytest.approx(expected.probability, abs=1e-4)
     assert answer["prediction"] == expected.prediction
+
+
+@pytest.mark.parametrize(
+    ("text", "prediction"),
+    [("when mondays", "Non-offensive"), ("the president is an idiot who told people to drink bleach", "Offensive")],
+)
+def test_it_can_say_both(server: Server, text: str, prediction: str) -> None:
+    assert server.predict(MEME.read_bytes(), text).json()["prediction"] == prediction
 
 
 def test_case_changes_nothing(server: Server) -> None:

@@ -71,7 +71,7 @@ def test_a_table_is_a_range(read: Callable[..., SearchSpace]) -> None:
     assert isinstance(space.axes["weight_decay"].low, float)
 
 
-def test_every_setting_but_seed_and_device_may_be_swept(read: Callable[..., SearchSpace]) -> None:
+def test_every_setting_may_be_swept_but_flags_and_those_that_are_no_matter_of_learning(read: Callable[..., SearchSpace]) -> None:
     defaults = dataclasses.asdict(TrainingConfig())
     for name in swept_names():
         value = defaults[name]
@@ -79,7 +79,7 @@ def test_every_setting_but_seed_and_device_may_be_swept(read: Callable[..., Sear
             value = {"tune": "lora", "backbone_learning_rate": 1e-5, "num_folds": 3}[name]
         space = read(f"{name} = [{json.dumps(value)}]")
         assert [type(one) for one in next(space.configurations()).values()] == [type(value)]
-    assert set(swept_names()) == set(defaults) - {"seed", "device"}
+    assert set(swept_names()) == set(defaults) - {"augment", "device", "seed", "storage"}
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_table_is_a_range(read: Callable[..., SearchSpace]) -> None:
     assert isinstance(space.axes["weight_decay"].low, float)
 
 
-def test_every_setting_may_be_swept_but_flags_and_those_that_are_no_matter_of_learning(read: Callable[..., SearchSpace]) -> None:
+def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]) -> None:
     defaults = dataclasses.asdict(TrainingConfig())
     for name in swept_names():
         value = defaults[name]

@@ -139,7 +139,7 @@ class Experiment:
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
         if self.tune != "head" and self._device == "cpu":
-            # torch's fused attention is slow backwards on a CPU in bf16; towers learn nearly twice as fast with the plain one.
+            # torch's fused attention is slow backwards on a CPU in bf16; with the plain one towers learn twice as fast.
             classifier.clip.set_attn_implementation("eager")
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
         # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.

@@ -39,8 +39,6 @@ MAX_MEMES = 512
 def measure(experiment: Experiment, config: TrainingConfig, num_steps: int, num_rounds: int) -> dict[str, Any]:
     """Memes a second with and without loading: medians over the rounds."""
     classifier = experiment._make_classifier(config).to(experiment._device)  # noqa: SLF001 - a look inside
-    if experiment.tune != "head" and experiment._device == "cpu":  # noqa: SLF001
-        classifier.clip.set_attn_implementation("eager")  # as Experiment.fit does
     tuning = Tuning(classifier, config, pretrained=True)
     source = experiment.inputs["train"]
     labels = experiment.labels["train"]

@@ -138,9 +138,6 @@ class Experiment:
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
-        if self.tune != "head" and self._device == "cpu":
-            # torch's fused attention is slow backwards on a CPU in bf16; with the plain one towers learn twice as fast.
-            classifier.clip.set_attn_implementation("eager")
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
         # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
         with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
@@ -150,7 +147,6 @@ class Experiment:
                 hint = "choose a smaller batch_size, or more accumulation_steps"
                 raise TrainingError(f"the device has too little memory ({hint}): {error}") from error
         tuning.merge()
-        classifier.clip.set_attn_implementation("sdpa")
         undo_class_weights(classifier.head, labels["train"])
         if config.storage == "fp16":
             classifier.half().float()

@@ -7,14 +7,14 @@ Knows neither tensors nor pictures. TorchServe wants exactly one class in this m
 from __future__ import annotations
 
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from memeguard.deadline import time_limit
 from memeguard.errors import MemeError
-from memeguard.predictor import Predictor
+from memeguard.reposts import RepostCache
+from memeguard.runtimes import load_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ts.context import Context
 
     from memeguard.predictor import PreparedMeme, Verdict
+    from memeguard.reposts import Meme
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +46,20 @@ class MemeHandler:
     def initialize(self, context: Context) -> None:
         """Load the bundle of the unpacked archive and answer a few made-up memes, so that no client waits for it."""
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker would log a line per request
+        logging.getLogger("ts.metrics.caching_metric").setLevel(logging.INFO)  # by these lines Java counts
         properties = context.system_properties
-        gpu = properties.get("gpu_id")
-        device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else "cpu"
         self._version = context.manifest["model"]["modelVersion"]
         try:
-            settings = dict((context.model_yaml_config or {}).get("memeguard", {}))
-            self._decode_timeout_s = float(settings.pop("decode_timeout_s", 1.5))
-            directory = Path(properties["model_dir"]) / "bundle"
-            self._predictor = Predictor.from_folder(directory, device=device, **settings)
+            settings = {"decode_timeout_s": 1.5, **(context.model_yaml_config or {}).get("memeguard", {})}
+            self._reposts = RepostCache(settings.pop("repost_cache", 0))
+            num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1  # TorchServe's share of us
+            self._predictor = load_predictor(
+                Path(properties["model_dir"]) / "bundle",
+                device=_device(properties.get("gpu_id")),
+                num_threads=num_threads,
+                **settings,
+            )
+            self._decoders = ThreadPoolExecutor(num_threads, thread_name_prefix="decoder")
             self._predictor.warm_up(properties.get("batch_size") or 1)
         except Exception as error:
             logger.critical("%s version %s: %s", LOAD_FAILURE, self._version, error)
@@ -69,15 +75,27 @@ class MemeHandler:
         # A batch holds other clients' memes too, so a lone request alone may ask for a description.
         if len(data) == 1 and context.get_request_header(0, "describe") == "True":
             return [self._describe()]
-        prepared = [self._prepare(parts) for parts in data]
-        verdicts = iter(self._predict([meme for meme in prepared if not isinstance(meme, Exception)]))
-        outcomes = [meme if isinstance(meme, Exception) else next(verdicts) for meme in prepared]
+        memes = [(_image_bytes(parts.get("image")), _text(parts.get("text"))) for parts in data]
+        outcomes = self._reposts.answer(memes, self._judge)
+        self._count_reposts(context)
         return [self._answer(outcome, row, context) for row, outcome in enumerate(outcomes)]
 
-    def _prepare(self, parts: dict[str, Any]) -> PreparedMeme | Exception:
+    def _count_reposts(self, context: Context) -> None:
+        """Tell TorchServe's metrics (rollout/metrics.yaml) how many memes the cache answered since the last batch."""
+        from ts.metrics.dimension import Dimension  # noqa: PLC0415 - importing ts has effects of its own
+
+        for name, count in self._reposts.take_counts().items():
+            if count:
+                context.metrics.add_counter(name, count, dimensions=[Dimension("ModelVersion", self._version)])
+
+    def _judge(self, memes: Sequence[Meme]) -> list[Verdict | Exception]:
+        prepared = list(self._decoders.map(self._prepare, memes))
+        verdicts = iter(self._predict([meme for meme in prepared if not isinstance(meme, Exception)]))
+        return [meme if isinstance(meme, Exception) else next(verdicts) for meme in prepared]
+
+    def _prepare(self, meme: Meme) -> PreparedMeme | Exception:
         try:
-            with time_limit(self._decode_timeout_s):
-                return self._predictor.prepare(_image_bytes(parts.get("image")), _text(parts.get("text")))
+            return self._predictor.prepare(*meme)
         except MemeError as error:
             return error
         except Exception as error:
@@ -110,6 +128,14 @@ class MemeHandler:
     def _describe(self) -> dict[str, Any]:
         config = self._predictor.config
         return {"version": self._version, "backbone": config.backbone, "threshold": config.labels.threshold}
+
+
+def _device(gpu: int | None) -> str:
+    if gpu is None:
+        return "cpu"
+    import torch  # noqa: PLC0415 - another runtime does without
+
+    return f"cuda:{gpu}" if torch.cuda.is_available() else "cpu"
 
 
 def _image_bytes(value: object) -> bytes | None:

@@ -51,9 +51,10 @@ class Launch:
         """Write the effective configuration to ``run_dir`` and return it."""
         settings = read_properties(self.config)
         escaped = {name: value.replace("\\", "\\\\") for name, value in self.overrides.items()}  # as Java reads it
-        lines = [f"{name}={value}\n" for name, value in {**settings, **escaped}.items()]
+        metrics = {"metrics_config": str(Path(__file__).parent / "metrics.yaml")}
+        lines = [f"{name}={value}\n" for name, value in {**metrics, **settings, **escaped}.items()]
         self._effective_config.write_text("".join(lines), encoding="utf-8")
-        return {**settings, **self.overrides}
+        return {**metrics, **settings, **self.overrides}
 
     def command(self) -> list[str]:
         """The Java command line; writes the effective configuration first."""

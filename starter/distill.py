@@ -23,8 +23,8 @@ from torch import nn
 from torch.nn import functional
 from tqdm import trange
 
-from memeguard.captions import CaptionTokenizer
-from memeguard.classifier import MemeClassifier, collate_captions
+from memeguard.captions import CaptionTokenizer, collate_captions
+from memeguard.classifier import CaptionTensors, MemeClassifier
 from memeguard.config import CLIP_MEAN, CLIP_STD, ImageConfig, ModelConfig, TextConfig
 from memeguard.preprocess import normalize_pixels
 from starter.student import PICTURE_SIZE, Student
@@ -77,7 +77,7 @@ class Recipe:
 
 
 TEXT_RECIPE: Final = Recipe(num_steps=8000, learning_rate=5e-4)
-PICTURE_RECIPE: Final = Recipe(num_steps=5000, learning_rate=1e-3)
+PICTURE_RECIPE: Final = Recipe(num_steps=14000, learning_rate=1e-3)
 
 
 class Lesson(Protocol):
@@ -113,7 +113,7 @@ class TextLesson:
         read = [misread(text, rng, rng.uniform(*_MISREAD_RATES)) if rng.random() < _MISREAD_SHARE else text
                 for text in texts]  # fmt: skip
         captions = collate_captions([self._tokenizer.encode(text)[:1] for text in read])
-        embeddings_BD = self._classifier.encode_captions(captions).float()
+        embeddings_BD = self._classifier.encode_captions(CaptionTensors.of(captions)).float()
         taught_BD = torch.from_numpy(self._lessons.embeddings_ND[rows].astype(np.float32))
         return 1.0 - functional.cosine_similarity(embeddings_BD, taught_BD).mean()
 

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from memeguard.predictor import Predictor
+from memeguard.torch_runtime import TorchPredictor
 from training.augmentation import blank_picture
 from training.data.meme_file import label_array
 from training.data.reading import read_split
@@ -54,7 +54,7 @@ def caption_variants() -> dict[str, Callable[[str], str]]:
     }
 
 
-def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
+def measure_robustness(predictor: TorchPredictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
     """AUROC, change and flips for each of ``caption_variants``; the caption alone is judged with a grey picture."""
     prepared = [predictor.prepare(meme.image_path.read_bytes(), "") for meme in tqdm(memes, disable=None)]
     offensive_N = label_array(memes)
@@ -73,7 +73,7 @@ def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str,
     return found
 
 
-def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
+def measure_latency(predictor: TorchPredictor, memes: Sequence[Meme]) -> list[float]:
     """Milliseconds that the network takes for each meme by itself, decoding and tokens not counted."""
     times = []
     for number, meme in enumerate(memes):
@@ -85,7 +85,7 @@ def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
     return times
 
 
-def _judge(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
+def _judge(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
     return [
         verdict
         for start in range(0, len(memes), _BATCH)
@@ -107,7 +107,7 @@ def _compare(verdicts: Sequence[Verdict], usual: Sequence[Verdict], offensive_N:
 @click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), default=Path(__file__).parent / "bundle")
 def main(data: Path, bundle: Path) -> None:
     """Print how robust and how fast BUNDLE is on the validation memes in DATA."""
-    predictor = Predictor.from_folder(bundle)
+    predictor = TorchPredictor.from_folder(bundle)
     memes = read_split(data, "validation", verify_images=False)
     click.echo("| caption | AUROC | median change | flipped |\n|---|---|---|---|")
     for name, found in measure_robustness(predictor, memes).items():

@@ -17,7 +17,8 @@ import torch
 from memeguard.bundle import Bundle
 from memeguard.classifier import MemeClassifier
 from memeguard.config import HeadConfig, ModelConfig
-from memeguard.predictor import MemePreparer, Predictor
+from memeguard.predictor import MemePreparer
+from memeguard.torch_runtime import TorchPredictor
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights
 from training.config import Storage, TrainingConfig, TrainingError, Tune
@@ -95,10 +96,10 @@ class Experiment:
             image=self._backbone.image,
             text=self._backbone.text,
         )
-        preparer = MemePreparer(self._model, self.tokenizer, device=self._device)
+        preparer = MemePreparer(self._model, self.tokenizer)
         check_captions(preparer, itertools.chain(*self.memes.values()))
         self.inputs: dict[str, Inputs] = (
-            {name: PixelInputs(preparer, memes) for name, memes in self.memes.items()}
+            {name: PixelInputs(preparer, memes, device=self._device) for name, memes in self.memes.items()}
             if self.tune != "head"
             else self._read_features(cache_dir)
         )
@@ -178,7 +179,7 @@ class Experiment:
 
     def _read_features(self, cache_dir: Path | None) -> dict[str, Inputs]:
         classifier = self._make_classifier(TrainingConfig())
-        predictor = Predictor(Bundle(classifier, self.tokenizer), device=self._device)
+        predictor = TorchPredictor(Bundle(classifier, self.tokenizer), device=self._device)
         with contextlib.ExitStack() as stack:
             cache = None
             if cache_dir is not None:

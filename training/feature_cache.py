@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from memeguard.predictor import Predictor
+    from memeguard.torch_runtime import TorchPredictor
 
 _CHECKSUM_BYTES = 8
 _BUSY_TIMEOUT_S = 60.0  # how long to wait for another run that is writing
@@ -49,7 +49,7 @@ class FeatureCache:
             self._give_up(error)
 
     @classmethod
-    def for_backbone(cls, directory: Path, predictor: Predictor) -> Self:
+    def for_backbone(cls, directory: Path, predictor: TorchPredictor) -> Self:
         """The cache in ``directory`` of ``predictor``'s backbone, preprocessing, tokenizer and kind of device."""
         return cls(directory / f"{_fingerprint(predictor)}.sqlite")
 
@@ -112,7 +112,7 @@ def _checksum(key: bytes, content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_CHECKSUM_BYTES, key=key).digest()
 
 
-def _fingerprint(predictor: Predictor) -> str:
+def _fingerprint(predictor: TorchPredictor) -> str:
     """What features depend on: weights, preprocessing, tokenizer, and the device's arithmetic."""
     digest = hashlib.sha256()
     for name, tensor in sorted(predictor.classifier.clip.state_dict().items()):

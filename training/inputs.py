@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from memeguard.errors import MemeError
+from memeguard.torch_runtime import collate_memes
 from training.augmentation import augment
 from training.data.memes import DataError
 from training.feature_cache import feature_key
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from memeguard.classifier import MemeClassifier
-    from memeguard.predictor import MemePreparer, Predictor, PreparedMeme
+    from memeguard.predictor import MemePreparer, PreparedMeme
+    from memeguard.torch_runtime import TorchPredictor
     from training.data.memes import Meme
     from training.feature_cache import FeatureCache
 
@@ -60,8 +62,9 @@ class Inputs(Protocol):
 class PixelInputs:
     """Memes decoded by several threads while the network learns from earlier ones; the first ones are kept decoded."""
 
-    def __init__(self, preparer: MemePreparer, memes: Sequence[Meme]) -> None:
-        self._preparer, self._memes = preparer, memes
+    def __init__(self, preparer: MemePreparer, memes: Sequence[Meme], *, device: torch.device | str = "cpu") -> None:
+        """Batches lie on ``device``."""
+        self._preparer, self._memes, self._device = preparer, memes, device
         self._kept: dict[int, PreparedMeme] = {}
         num_values = 3 * preparer.config.image.size**2
         self._max_kept, self._num_bytes = _KEPT_BYTES // num_values, 4 * num_values
@@ -75,7 +78,7 @@ class PixelInputs:
         return classifier
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
-        """Pixels [B, 3, size, size] and captions, on the preparer's device."""
+        """Pixels [B, 3, size, size] and captions."""
         pool = ThreadPoolExecutor(_DECODING_THREADS)
         pending: deque[Future[tuple[Any, ...]]] = deque()
         try:
@@ -95,7 +98,8 @@ class PixelInputs:
         return changed
 
     def _load(self, rows: Tensor) -> tuple[Any, ...]:
-        return self._preparer.collate([self._prepare(row) for row in rows.tolist()])
+        prepared = [self._prepare(row) for row in rows.tolist()]
+        return collate_memes(prepared, self._preparer.config.image, self._device)
 
     def _prepare(self, row: int) -> PreparedMeme:
         prepared = self._decode(row)
@@ -117,7 +121,7 @@ class FeatureInputs:
     """Both towers' features, computed once or found in ``cache``; many of them are kept in a temporary file."""
 
     def __init__(
-        self, predictor: Predictor, memes: Sequence[Meme], title: str, cache: FeatureCache | None = None
+        self, predictor: TorchPredictor, memes: Sequence[Meme], title: str, cache: FeatureCache | None = None
     ) -> None:
         self._device, self._num = predictor.device, len(memes)
         self._width = 2 * predictor.classifier.clip.projection_dim
@@ -175,7 +179,7 @@ class SubsetInputs:
         return SubsetInputs(self._inputs.augmented(seed), self._rows)
 
 
-def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:
+def _read_features(predictor: TorchPredictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:
     """Features float32 [B, 2 D], picture beside caption.
 
     Unless the cache has all of them, all are computed: a feature's last bits depend on the batch it is computed in, and
@@ -196,9 +200,9 @@ def _read_features(predictor: Predictor, memes: Sequence[Meme], cache: FeatureCa
     return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
 
 
-def encode_memes(predictor: Predictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
+def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
     """Picture and caption features [B, D] of one batch."""
-    pixels_BCHW, captions = predictor.collate(memes)
+    pixels_BCHW, captions = collate_memes(memes, predictor.config.image, predictor.device)
     return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)
 
 

@@ -5,25 +5,33 @@ Does not know how the classifier was trained or where it will be served. Nothing
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 
 import memeguard
+from memeguard.bundle_files import (
+    CONFIG,
+    FORMAT,
+    REPORT,
+    TOKENIZER,
+    WEIGHTS,
+    check_files,
+    hash_file,
+    read_model_config,
+    read_tokenizer,
+    write_json,
+)
 from memeguard.classifier import MemeClassifier
-from memeguard.config import FORMAT_VERSION, READABLE_VERSIONS, ModelConfig
+from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
 
-CONFIG, WEIGHTS, TOKENIZER, REPORT = "config.json", "model.safetensors", "tokenizer.json", "report.json"
-BUNDLE_FILES = (CONFIG, WEIGHTS, TOKENIZER, REPORT)
-_FORMAT = "memeguard-bundle"
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class Bundle(NamedTuple):
@@ -65,15 +73,15 @@ def save_bundle(
         except Exception as error:  # what safetensors and tokenizers make of a full disk is no OSError
             raise BundleError(f"{directory} cannot be written: {error}") from error
         content = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "memeguard_version": memeguard.__version__,
             "sha256": {name: hash_file(staging / name) for name in (WEIGHTS, TOKENIZER)},
             "model": bundle.classifier.config.to_dict(),
         }
-        _write_json(staging / CONFIG, content)
+        write_json(staging / CONFIG, content)
         if report is not None:
-            _write_json(staging / REPORT, report)
+            write_json(staging / REPORT, report)
         if directory.exists():
             directory.rmdir()
         staging.rename(directory)
@@ -85,64 +93,16 @@ def load_bundle(directory: Path) -> Bundle:
     Raises:
         BundleError: A file is missing, damaged (its sha256 differs), or not of a memeguard bundle of this format.
     """
-    content = _read_config(directory)
-    for name, expected in content["sha256"].items():
-        if not (directory / name).is_file():
-            raise BundleError(f"bundle {directory} lacks {name}")
-        if (actual := hash_file(directory / name)) != expected:
-            raise BundleError(f"{directory / name} is damaged: its sha256 is {actual}, config.json says {expected}")
-    config = ModelConfig.from_dict(content["model"])
+    check_files(directory, (WEIGHTS,))
+    tokenizer, config = read_tokenizer(directory), read_model_config(directory)
     try:
         classifier = MemeClassifier(config)
     except Exception as error:  # transformers checks "clip" and has exceptions of its own
         raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
     try:
         classifier.load_state_dict(load_file(directory / WEIGHTS))
-        tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
     except SafetensorError as error:
         raise BundleError(f"{directory / WEIGHTS} is not a safetensors file: {error}") from error
     except RuntimeError as error:
         raise BundleError(f"{directory / WEIGHTS} does not fit config.json: {error}") from error
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BundleError(f"{directory / TOKENIZER} is not a tokenizer: {error}") from error
     return Bundle(classifier.eval(), tokenizer)
-
-
-def read_report(directory: Path) -> dict[str, Any]:
-    """What training measured, as ``save_bundle`` was given it; empty if it was given nothing."""
-    path = directory / REPORT
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return report
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    path = directory / CONFIG
-    if not directory.is_dir():
-        raise BundleError(f"bundle {directory} is not a folder")
-    if not path.is_file():
-        raise BundleError(f"{directory} is not a bundle: it has no {CONFIG}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise BundleError(f"{path} does not belong to a memeguard bundle (its member 'format' is not {_FORMAT!r})")
-    if (version := content.get("format_version")) not in READABLE_VERSIONS:
-        readable = " and ".join(map(str, READABLE_VERSIONS))
-        raise BundleError(f"{path} has format version {version!r}; this code reads the versions {readable}")
-    checksums = content.get("sha256")
-    if not isinstance(checksums, dict) or not {WEIGHTS, TOKENIZER} <= checksums.keys():
-        raise BundleError(f"{path} lacks the checksums of {WEIGHTS} and {TOKENIZER}")
-    if not isinstance(content.get("model"), dict):
-        raise BundleError(f"{path} lacks the member 'model'")
-    return content
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

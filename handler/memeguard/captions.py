@@ -1,16 +1,21 @@
-"""Turn a caption into chunks of CLIP token ids, none of them cut off.
+"""Turn captions into chunks of CLIP token ids, none of them cut off, and these into one padded batch.
 
 Does not know how chunks are embedded or pooled.
+
+Shape suffixes: N text chunks, T tokens.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from memeguard.errors import TextTooLongError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
     from memeguard.config import TextConfig
@@ -59,3 +64,30 @@ class CaptionTokenizer:
         # Control characters, NUL among them, are no words: they part words, as blanks do.
         ids: list[int] = self._tokenizer.encode(_CONTROL.sub(" ", text), add_special_tokens=False).ids
         return ids
+
+
+class CaptionBatch(NamedTuple):
+    """The chunks of a batch of captions.
+
+    Attributes:
+        tokens_NT: Token ids, int64, padded on the right to the longest chunk.
+        last_N: Position of each chunk's end token, int64.
+        meme_N: Index of the meme each chunk belongs to, int64 in [0, num_memes).
+        num_memes: B.
+    """
+
+    tokens_NT: NDArray[np.int64]
+    last_N: NDArray[np.int64]
+    meme_N: NDArray[np.int64]
+    num_memes: int
+
+
+def collate_captions(captions: list[list[list[int]]]) -> CaptionBatch:
+    """Lay the chunks of several captions (``CaptionTokenizer.encode``) into one padded batch."""
+    chunks = [chunk for caption in captions for chunk in caption]
+    tokens_NT = np.zeros((len(chunks), max(map(len, chunks))), dtype=np.int64)
+    for row, chunk in enumerate(chunks):
+        tokens_NT[row, : len(chunk)] = chunk
+    last_N = np.array([len(chunk) - 1 for chunk in chunks])
+    meme_N = np.array([index for index, caption in enumerate(captions) for _ in caption])
+    return CaptionBatch(tokens_NT, last_N, meme_N, len(captions))

@@ -16,38 +16,23 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
 if TYPE_CHECKING:
+    from memeguard.captions import CaptionBatch
     from memeguard.config import HeadConfig, ModelConfig
 
 
-class CaptionBatch(NamedTuple):
-    """The chunks of a batch of captions.
-
-    Attributes:
-        tokens_NT: Token ids, int64, padded on the right to the longest chunk.
-        last_N: Position of each chunk's end token, int64.
-        meme_N: Index of the meme each chunk belongs to, int64 in [0, num_memes).
-        num_memes: B.
-    """
+class CaptionTensors(NamedTuple):
+    """A ``CaptionBatch`` as the text tower takes it; the same members."""
 
     tokens_NT: Tensor
     last_N: Tensor
     meme_N: Tensor
     num_memes: int
 
-    def to(self, device: torch.device) -> CaptionBatch:
-        """The same batch on another device."""
-        return CaptionBatch(self.tokens_NT.to(device), self.last_N.to(device), self.meme_N.to(device), self.num_memes)
-
-
-def collate_captions(captions: list[list[list[int]]]) -> CaptionBatch:
-    """Lay the chunks of several captions (``CaptionTokenizer.encode``) into one padded batch."""
-    chunks = [chunk for caption in captions for chunk in caption]
-    meme_N = [index for index, caption in enumerate(captions) for _ in caption]
-    tokens_NT = torch.zeros(len(chunks), max(map(len, chunks)), dtype=torch.long)
-    for row, chunk in enumerate(chunks):
-        tokens_NT[row, : len(chunk)] = torch.tensor(chunk)
-    last_N = torch.tensor([len(chunk) - 1 for chunk in chunks])
-    return CaptionBatch(tokens_NT, last_N, torch.tensor(meme_N), len(captions))
+    @classmethod
+    def of(cls, batch: CaptionBatch, device: torch.device | str = "cpu") -> CaptionTensors:
+        """``batch`` on ``device``."""
+        tokens_NT, last_N, meme_N = (torch.from_numpy(array).to(device) for array in batch[:3])
+        return cls(tokens_NT, last_N, meme_N, batch.num_memes)
 
 
 class FusionHead(nn.Module):
@@ -103,22 +88,26 @@ class MemeClassifier(nn.Module):
         pooled = self.clip.vision_model(pixel_values=pixels_BCHW).pooler_output
         return functional.normalize(self.clip.visual_projection(pooled), dim=-1)
 
-    def encode_captions(self, captions: CaptionBatch) -> Tensor:
-        """Caption features [B, D]: the mean over a caption's chunks of their unit-length features.
+    def encode_chunks(self, tokens_NT: Tensor, last_N: Tensor) -> Tensor:
+        """Text features [N, D], of unit length, of chunks that end at the positions ``last_N``.
 
         The text tower is causal, so padding on the right cannot reach the end token and no mask is needed. The end
         token's position is known here; transformers' own pooling looks for an id that older CLIP configurations
         name wrongly (``eos_token_id: 2``).
         """
-        hidden_NTD = self.clip.text_model(input_ids=captions.tokens_NT).last_hidden_state
-        rows_N = torch.arange(len(captions.last_N), device=hidden_NTD.device)
-        chunks_ND = functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, captions.last_N]), dim=-1)
+        hidden_NTD = self.clip.text_model(input_ids=tokens_NT).last_hidden_state
+        rows_N = torch.arange(hidden_NTD.shape[0], device=hidden_NTD.device)
+        return functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, last_N]), dim=-1)
+
+    def encode_captions(self, captions: CaptionTensors) -> Tensor:
+        """Caption features [B, D]: the mean over a caption's chunks of their unit-length features."""
+        chunks_ND = self.encode_chunks(captions.tokens_NT, captions.last_N)
         zeros_BD = chunks_ND.new_zeros(captions.num_memes, chunks_ND.shape[-1])
         sums_BD = zeros_BD.index_add(0, captions.meme_N, chunks_ND)
         counts_B = torch.bincount(captions.meme_N, minlength=captions.num_memes)
         return sums_BD / counts_B[:, None]
 
-    def forward(self, pixels_BCHW: Tensor, captions: CaptionBatch) -> Tensor:
+    def forward(self, pixels_BCHW: Tensor, captions: CaptionTensors) -> Tensor:
         """Return logits [B]; positive means offensive."""
         logits_B: Tensor = self.head(self.encode_images(pixels_BCHW), self.encode_captions(captions))
         return logits_B

@@ -1,35 +1,29 @@
 """The one way a meme takes: bytes and text in, verdict out.
 
-Does not know who asks: a TorchServe worker, an evaluation and a bulk job call the same two methods.
+Does not know who asks: a TorchServe worker, an evaluation and a bulk job call the same two methods. Nor what computes:
+that is a runtime's business.
 """
 
 from __future__ import annotations
 
+import abc
 import io
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import torch
 from PIL import Image
 
-from memeguard.bundle import load_bundle
 from memeguard.captions import CaptionTokenizer
-from memeguard.classifier import collate_captions
 from memeguard.errors import InvalidTextError, MissingPartError
-from memeguard.preprocess import MAX_PIXELS, decode_image, normalize_pixels, resize_image
+from memeguard.preprocess import MAX_PIXELS, decode_image, resize_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-    from typing import Self
 
+    import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
-    from torch import Tensor
 
-    from memeguard.bundle import Bundle
-    from memeguard.classifier import CaptionBatch
     from memeguard.config import ModelConfig
 
 
@@ -49,51 +43,49 @@ class Verdict(NamedTuple):
 
 
 class MemePreparer:
-    """What a model needs of a meme: pixels and token ids; safe to call from several threads."""
+    """What a model needs of a meme: pixels and token ids; safe to call from several threads.
+
+    Attributes:
+        config: The model's.
+        captions: Its tokenizer.
+        max_pixels: Width times height of a picture above which it is refused.
+        decode_timeout_s: How long one picture may take to decode.
+    """
 
     def __init__(
-        self, config: ModelConfig, tokenizer: Tokenizer, *, device: str = "cpu", max_pixels: int = MAX_PIXELS
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        decode_timeout_s: float | None = None,
     ) -> None:
         self.config = config
         self.captions = CaptionTokenizer(tokenizer, config.text)
-        self.device = torch.device(device)
-        self._max_pixels = max_pixels
+        self._max_pixels, self._decode_timeout_s = max_pixels, decode_timeout_s
 
     def prepare(self, image: bytes | None, text: bytes | str | None) -> PreparedMeme:
         """Decode one meme; raises the ``MemeError`` that says what is wrong with it."""
         if image is None or text is None:
             raise MissingPartError("Missing image or text")
         chunks = self.captions.encode(decode_text(text))
-        picture = decode_image(image, max_pixels=self._max_pixels)
-        return PreparedMeme(resize_image(picture, self.config.image.size), chunks)
-
-    def collate(self, memes: Sequence[PreparedMeme]) -> tuple[Tensor, CaptionBatch]:
-        """One batch, as the classifier takes it: normalized pixels [B, 3, size, size] and captions, on its device."""
-        image = self.config.image
-        pixels = normalize_pixels(np.stack([meme.pixels_CHW for meme in memes]), image.mean, image.std)
-        captions = collate_captions([meme.chunks for meme in memes])
-        return torch.from_numpy(pixels).to(self.device), captions.to(self.device)
+        size = self.config.image.size
+        picture = decode_image(image, max_pixels=self._max_pixels, wanted_size=size, timeout_s=self._decode_timeout_s)
+        return PreparedMeme(resize_image(picture, size), chunks)
 
 
-class Predictor(MemePreparer):
-    """A bundle on a device, ready to judge memes; safe to call from several threads."""
+class Predictor(MemePreparer, abc.ABC):
+    """A model ready to judge memes; safe to call from several threads. ``runtimes`` says which kinds there are.
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> None:
-        super().__init__(bundle.classifier.config, bundle.tokenizer, device=device, max_pixels=max_pixels)
-        self.classifier = bundle.classifier.to(device).eval()
+    Attributes:
+        precision: In which it multiplies: "f32" or "bf16".
+    """
 
-    @classmethod
-    def from_folder(cls, directory: Path, *, device: str = "cpu", max_pixels: int = MAX_PIXELS) -> Self:
-        """Load the bundle in ``directory``; raises ``BundleError``."""
-        return cls(load_bundle(directory), device=device, max_pixels=max_pixels)
+    precision: str
 
-    @torch.inference_mode()
+    @abc.abstractmethod
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
         """The offensive logit of each meme of one batch."""
-        if not memes:
-            return []
-        values: list[float] = self.classifier(*self.collate(memes)).float().tolist()
-        return values
 
     def predict(self, memes: Sequence[PreparedMeme]) -> list[Verdict]:
         """The verdict on each meme of one batch."""

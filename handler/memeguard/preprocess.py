@@ -6,16 +6,17 @@ Does not know what the pixels are for: neither the model nor the caption.
 from __future__ import annotations
 
 import io
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from memeguard.errors import (
     DamagedImageError,
     ImageTooLargeError,
-    MemeError,
     MissingPartError,
+    SlowImageError,
     UnsupportedImageError,
 )
 
@@ -27,6 +28,10 @@ IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture; 150 MB once decoded
 MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
 _MAX_SCANS = 100  # of a progressive JPEG; real ones have about ten, and each costs a pass over all pixels
+_MAX_SCANNED_PIXELS = 1_000_000_000  # of all scans; 20 of 50 megapixels
+_BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
+_DRAFT_MARGIN = 2  # a JPEG is decoded to at least so many times the size that is wanted
+_BOX_MARGIN = 3.0  # a large picture is first averaged down to so many times that size; Pillow calls 3 "almost the same"
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns; ours, checked before anything is decoded, refuses
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {  # EXIF 2.32, table "Orientation"
@@ -40,22 +45,58 @@ _UPRIGHT = {  # EXIF 2.32, table "Orientation"
 }
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, wanted_size: int | None = None, timeout_s: float | None = None
+) -> Image.Image:
     """Decode the first frame of a picture, upright, in RGB, transparency laid on white.
 
     Args:
         data: The bytes of a JPEG, PNG, GIF, WEBP or BMP file; the name it had is irrelevant.
         max_pixels: Width times height above which nothing is decoded.
+        wanted_size: To which square it will be resized. A large JPEG is then decoded to 1/2, 1/4 or 1/8 of its size,
+            yet to at least twice this one, which costs a fraction and is hardly seen.
+        timeout_s: How long a decoder may go on being given bytes. Decoders have no limit of their own, and a picture of
+            a few kilobytes can keep one busy for a long time.
 
     Raises:
         MissingPartError: ``data`` is empty.
         UnsupportedImageError: Not one of ``IMAGE_FORMATS``.
         ImageTooLargeError: More than ``max_pixels``, or a side over ``MAX_SIDE``, according to the header.
+        SlowImageError: It takes, or would take, too long.
         DamagedImageError: The header is fine, the rest is not.
     """
     if not data:
         raise MissingPartError("image is empty (0 bytes)")
-    image = _open(data)
+    image = _open(io.BytesIO(data) if timeout_s is None else _TimedBytes(data, timeout_s), len(data))
+    _check_cost(image, data, max_pixels)
+    if image.format == "JPEG" and wanted_size is not None:
+        image.draft(None, (_DRAFT_MARGIN * wanted_size, _DRAFT_MARGIN * wanted_size))
+    if isinstance(image, ImageFile.ImageFile):
+        image.decodermaxblock = _BLOCK_BYTES
+    try:
+        image.load()
+        return _to_rgb(_turn_upright(image))
+    except SlowImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error
+        raise DamagedImageError(f"image ({image.format}, {len(data)} bytes) cannot be decoded: {error}") from error
+
+
+class _TimedBytes(io.BytesIO):
+    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
+
+    def __init__(self, data: bytes, timeout_s: float) -> None:
+        super().__init__(data)
+        self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
+        return super().read(size)
+
+
+def _check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
+    """Refuse what its header alone says is too much."""
     num_pixels = image.width * image.height
     if num_pixels > max_pixels:
         raise ImageTooLargeError(
@@ -63,25 +104,27 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         )
     if max(image.size) > MAX_SIDE:
         raise ImageTooLargeError(f"image is {image.width}x{image.height}; the limit of a side is {MAX_SIDE}")
-    if image.format == "JPEG" and (num_scans := data.count(b"\xff\xda")) > _MAX_SCANS:
-        raise DamagedImageError(f"image is a JPEG of {num_scans} scans; the limit is {_MAX_SCANS}")
-    try:
-        image.load()
-        return _to_rgb(_turn_upright(image))
-    except MemeError:  # a deadline's
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error
-        raise DamagedImageError(f"image ({image.format}, {len(data)} bytes) cannot be decoded: {error}") from error
+    if image.format == "JPEG":
+        num_scans = data.count(b"\xff\xda")
+        if num_scans > _MAX_SCANS:
+            raise DamagedImageError(f"image is a JPEG of {num_scans} scans; the limit is {_MAX_SCANS}")
+        if (scanned := num_scans * num_pixels) > _MAX_SCANNED_PIXELS:
+            raise SlowImageError(
+                f"image is a JPEG of {num_scans} scans of {num_pixels} pixels, {scanned} in all; "
+                f"the limit is {_MAX_SCANNED_PIXELS}"
+            )
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(file: io.BytesIO, num_bytes: int) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        return Image.open(file, formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
         readable = ", ".join(IMAGE_FORMATS)
-        raise UnsupportedImageError(f"image ({len(data)} bytes) is not a picture in one of {readable}") from error
+        raise UnsupportedImageError(f"image ({num_bytes} bytes) is not a picture in one of {readable}") from error
+    except SlowImageError:
+        raise
     except Exception as error:
-        raise DamagedImageError(f"image ({len(data)} bytes) has a damaged header: {error}") from error
+        raise DamagedImageError(f"image ({num_bytes} bytes) has a damaged header: {error}") from error
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
@@ -108,7 +151,7 @@ def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
     CLIP's own transform crops the centre; a meme's words and faces stand at its edges, so nothing is cropped here.
     """
-    square = image.resize((size, size), Image.Resampling.BICUBIC)
+    square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=_BOX_MARGIN)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
 
 

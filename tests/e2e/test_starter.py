@@ -12,8 +12,8 @@ import psutil
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from memeguard.bundle import read_report
-from memeguard.predictor import Predictor
+from memeguard.bundle_files import read_report
+from memeguard.torch_runtime import TorchPredictor
 from tests.e2e.conftest import REPOSITORY, Server, readme_block, run_memeguard, serving
 from tests.e2e.test_readme import shell
 from training.data.reading import read_split
@@ -55,7 +55,7 @@ def test_the_readmes_first_answer_is_what_it_says(server: Server) -> None:
 
 @pytest.mark.parametrize("text", ["when mondays", "WHEN MONDAYS", "", "\N{FACE WITH TEARS OF JOY}" * 3, "word " * 900])
 def test_any_caption_is_answered_as_the_bundle_answers(server: Server, text: str) -> None:
-    predictor = Predictor.from_folder(STARTER_FOLDER)
+    predictor = TorchPredictor.from_folder(STARTER_FOLDER)
     expected = predictor.predict([predictor.prepare(MEME.read_bytes(), text)])[0]
     answer = server.predict(MEME.read_bytes(), text).json()
     assert answer["probability"] == pytest.approx(expected.probability, abs=1e-4)

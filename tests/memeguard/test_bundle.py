@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from memeguard import bundle as bundle_module
-from memeguard.bundle import Bundle, load_bundle, read_report, save_bundle
+from memeguard.bundle import Bundle, load_bundle, save_bundle
+from memeguard.bundle_files import read_report
 from memeguard.errors import BundleError
-from memeguard.predictor import Predictor, PreparedMeme
+from memeguard.predictor import PreparedMeme
+from memeguard.torch_runtime import TorchPredictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +59,7 @@ def test_a_bundle_read_back_gives_the_same_logits(
 ) -> None:
     loaded = load_bundle(bundle_folder)
     assert not loaded.classifier.training
-    assert Predictor(loaded).logits(memes) == Predictor(small_bundle).logits(memes)
+    assert TorchPredictor(loaded).logits(memes) == TorchPredictor(small_bundle).logits(memes)
     written = json.dumps(
         small_bundle.classifier.config.to_dict()
     )  # JSON's keys are strings, a new CLIPConfig's are not
@@ -161,7 +163,7 @@ def test_a_bundle_from_before_temperatures_is_read(copy: Path, memes: list[Prepa
     edit_config(copy, lambda content: content["model"]["labels"].pop("temperature"))
     old = load_bundle(copy)
     assert old.classifier.config.labels.temperature == 1.0
-    assert Predictor(old).predict(memes) == Predictor.from_folder(bundle_folder).predict(memes)
+    assert TorchPredictor(old).predict(memes) == TorchPredictor.from_folder(bundle_folder).predict(memes)
 
 
 def test_temperature_and_threshold_travel_in_the_bundle(small_bundle: Bundle, copy: Path, tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_an_interrupted_save_leaves_nothing(
     def stop(path: Path, content: object) -> None:
         raise interruption
 
-    monkeypatch.setattr(bundle_module, "_write_json", stop)
+    monkeypatch.setattr(bundle_module, "write_json", stop)
     with pytest.raises(interruption):
         save_bundle(small_bundle, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
@@ -278,7 +280,7 @@ def test_weights_in_half_precision_take_half_the_room_and_are_read_in_full(
     assert {tensor.dtype for tensor in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.float16}
     loaded = load_bundle(tmp_path / "half")
     assert {parameter.dtype for parameter in loaded.classifier.parameters()} == {torch.float32}
-    assert Predictor(loaded).logits(memes) == Predictor(rounded).logits(memes)
+    assert TorchPredictor(loaded).logits(memes) == TorchPredictor(rounded).logits(memes)
 
 
 def test_saving_in_half_precision_leaves_the_weights_as_they_are(small_bundle: Bundle, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig
 
-from memeguard.classifier import CaptionBatch, FusionHead, MemeClassifier, collate_captions
+from memeguard.captions import collate_captions
+from memeguard.classifier import CaptionTensors, FusionHead, MemeClassifier
 from memeguard.config import HeadConfig, ImageConfig, ModelConfig, TextConfig
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ def classifier() -> MemeClassifier:
     return make_classifier(eos_token_id=END)
 
 
+def tensors(captions: list[list[list[int]]]) -> CaptionTensors:
+    return CaptionTensors.of(collate_captions(captions))
+
+
 @pytest.fixture(scope="module")
 def pixels_BCHW() -> Tensor:  # noqa: N802 - shape suffixes, as in classifier.py
     return torch.randn(len(CAPTIONS), 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -63,7 +69,7 @@ def test_picture_features_are_those_of_transformers(classifier: MemeClassifier, 
 def test_caption_features_are_those_of_transformers(classifier: MemeClassifier, chunk: list[int]) -> None:
     output = classifier.clip.get_text_features(input_ids=torch.tensor([chunk]))
     expected = functional.normalize(output.pooler_output, dim=-1)
-    actual = classifier.encode_captions(collate_captions([[chunk]]))
+    actual = classifier.encode_captions(tensors([[chunk]]))
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
 
 
@@ -73,7 +79,7 @@ def test_caption_features_do_not_depend_on_how_the_configuration_names_the_end_t
     old, new = make_classifier(eos_token_id=2), make_classifier(eos_token_id=END)
     chunk = [START, 7, 8, END]
     assert old.clip.config.text_config.eos_token_id == 2
-    captions = collate_captions([[chunk]])
+    captions = tensors([[chunk]])
     torch.testing.assert_close(old.encode_captions(captions), new.encode_captions(captions), rtol=0, atol=0)
     expected = functional.normalize(old.clip.get_text_features(input_ids=torch.tensor([chunk])).pooler_output, dim=-1)
     torch.testing.assert_close(old.encode_captions(captions), expected, rtol=0, atol=1e-6)
@@ -82,19 +88,16 @@ def test_caption_features_do_not_depend_on_how_the_configuration_names_the_end_t
 @torch.no_grad()
 def test_a_long_caption_is_the_mean_of_its_chunks(classifier: MemeClassifier) -> None:
     chunks = CAPTIONS[2]
-    parts = torch.cat([classifier.encode_captions(collate_captions([[chunk]])) for chunk in chunks])
-    whole = classifier.encode_captions(collate_captions([chunks]))
+    parts = torch.cat([classifier.encode_captions(tensors([[chunk]])) for chunk in chunks])
+    whole = classifier.encode_captions(tensors([chunks]))
     torch.testing.assert_close(whole[0], parts.mean(0), rtol=0, atol=1e-6)
     assert (parts[0] - parts[2]).abs().max() > 0.01  # or else any pooling would do
 
 
 @torch.no_grad()
 def test_a_memes_logit_does_not_depend_on_its_company(classifier: MemeClassifier, pixels_BCHW: Tensor) -> None:
-    together = classifier(pixels_BCHW, collate_captions(CAPTIONS))
-    alone = [
-        classifier(pixels_BCHW[index : index + 1], collate_captions([caption]))
-        for index, caption in enumerate(CAPTIONS)
-    ]
+    together = classifier(pixels_BCHW, tensors(CAPTIONS))
+    alone = [classifier(pixels_BCHW[index : index + 1], tensors([caption])) for index, caption in enumerate(CAPTIONS)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
     assert together.std() > 1e-3
 
@@ -105,12 +108,11 @@ def test_chunks_are_padded_on_the_right_and_remember_their_meme() -> None:
     assert batch.last_N.tolist() == [3, 2, 1]
     assert batch.meme_N.tolist() == [0, 0, 1]
     assert batch.num_memes == 2
-    assert {part.dtype for part in batch[:3]} == {torch.int64}
+    assert {part.dtype for part in batch[:3]} == {np.dtype(np.int64)}
 
 
 def test_a_caption_batch_moves_as_a_whole() -> None:
-    moved = collate_captions([[[1, 2]]]).to(torch.device("meta"))
-    assert isinstance(moved, CaptionBatch)
+    moved = CaptionTensors.of(collate_captions([[[1, 2]]]), "meta")
     assert {part.device.type for part in moved[:3]} == {"meta"}
 
 

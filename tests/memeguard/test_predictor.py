@@ -21,15 +21,16 @@ from memeguard.errors import (
     TextTooLongError,
     UnsupportedImageError,
 )
-from memeguard.predictor import Predictor, PreparedMeme, decode_text, non_offensive_probability
+from memeguard.predictor import PreparedMeme, decode_text, non_offensive_probability
+from memeguard.torch_runtime import TorchPredictor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture(scope="module")
-def predictor(small_bundle: Bundle) -> Predictor:
-    return Predictor(small_bundle)
+def predictor(small_bundle: Bundle) -> TorchPredictor:
+    return TorchPredictor(small_bundle)
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
@@ -38,34 +39,34 @@ def picture(colour: str = "red", size: tuple[int, int] = (20, 10)) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_meme_is_prepared_as_bytes_and_chunks(predictor: Predictor) -> None:
+def test_a_meme_is_prepared_as_bytes_and_chunks(predictor: TorchPredictor) -> None:
     meme = predictor.prepare(picture(), "a caption")
     assert (meme.pixels_CHW.shape, meme.pixels_CHW.dtype) == ((3, 32, 32), np.uint8)
     assert meme.pixels_CHW[:, 0, 0].tolist() == [255, 0, 0]
     assert meme.chunks == predictor.captions.encode("a caption")
 
 
-def test_bytes_and_text_say_the_same(predictor: Predictor) -> None:
+def test_bytes_and_text_say_the_same(predictor: TorchPredictor) -> None:
     chunks = [predictor.prepare(picture(), text).chunks for text in ("é \N{PILE OF POO}", "é \N{PILE OF POO}".encode())]
     assert chunks[0] == chunks[1]
 
 
-def test_an_empty_caption_is_a_caption(predictor: Predictor) -> None:
+def test_an_empty_caption_is_a_caption(predictor: TorchPredictor) -> None:
     assert len(predictor.predict([predictor.prepare(picture(), b"")])) == 1
 
 
 @pytest.mark.parametrize(("image", "text"), [(None, "text"), (picture(), None), (None, None), (b"", "text")])
-def test_a_missing_part_is_named(predictor: Predictor, image: bytes | None, text: str | None) -> None:
+def test_a_missing_part_is_named(predictor: TorchPredictor, image: bytes | None, text: str | None) -> None:
     with pytest.raises(MissingPartError, match="image"):
         predictor.prepare(image, text)
 
 
-def test_both_missing_parts_have_the_words_clients_know(predictor: Predictor) -> None:
+def test_both_missing_parts_have_the_words_clients_know(predictor: TorchPredictor) -> None:
     with pytest.raises(MissingPartError, match=r"^Missing image or text$"):
         predictor.prepare(None, "text")
 
 
-def test_a_bad_picture_and_a_long_caption_are_refused(predictor: Predictor) -> None:
+def test_a_bad_picture_and_a_long_caption_are_refused(predictor: TorchPredictor) -> None:
     with pytest.raises(UnsupportedImageError):
         predictor.prepare(b"no picture", "text")
     with pytest.raises(TextTooLongError, match=r"text has \d+ tokens; the limit is 2400"):
@@ -74,8 +75,8 @@ def test_a_bad_picture_and_a_long_caption_are_refused(predictor: Predictor) -> N
 
 def test_the_pixel_limit_is_the_callers(small_bundle: Bundle) -> None:
     with pytest.raises(ImageTooLargeError, match="the limit is 199"):
-        Predictor(small_bundle, max_pixels=199).prepare(picture(), "text")
-    Predictor(small_bundle, max_pixels=200).prepare(picture(), "text")
+        TorchPredictor(small_bundle, max_pixels=199).prepare(picture(), "text")
+    TorchPredictor(small_bundle, max_pixels=200).prepare(picture(), "text")
 
 
 def test_the_first_byte_that_is_not_utf8_is_named() -> None:
@@ -103,7 +104,7 @@ def test_extreme_logits_do_not_overflow() -> None:
     assert [non_offensive_probability(logit) for logit in (-1000.0, 1000.0)] == [1.0, 0.0]
 
 
-def test_a_positive_logit_is_offensive(predictor: Predictor) -> None:
+def test_a_positive_logit_is_offensive(predictor: TorchPredictor) -> None:
     verdicts = [predictor._judge(logit) for logit in (5.0, -5.0)]
     assert [verdict.prediction for verdict in verdicts] == ["Offensive", "Non-offensive"]
     assert verdicts[0].probability < 0.01
@@ -112,7 +113,7 @@ def test_a_positive_logit_is_offensive(predictor: Predictor) -> None:
 
 
 def test_the_threshold_itself_is_harmless(small_bundle: Bundle) -> None:
-    predictor = Predictor(small_bundle)
+    predictor = TorchPredictor(small_bundle)
     labels = dataclasses.replace(predictor.config.labels, threshold=non_offensive_probability(0.7))
     predictor.config = dataclasses.replace(predictor.config, labels=labels)
     assert predictor._judge(0.7).probability == labels.threshold
@@ -123,7 +124,7 @@ def test_the_threshold_itself_is_harmless(small_bundle: Bundle) -> None:
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 3.0])
 def test_the_temperature_divides_the_logit_before_it_is_a_probability(small_bundle: Bundle, temperature: float) -> None:
     """The logit itself stays, and so does the word at a threshold of one half."""
-    plain, tempered = Predictor(small_bundle), Predictor(small_bundle)
+    plain, tempered = TorchPredictor(small_bundle), TorchPredictor(small_bundle)
     for predictor, value in ((plain, 1.0), (tempered, temperature)):
         labels = dataclasses.replace(predictor.config.labels, threshold=0.5, temperature=value)
         predictor.config = dataclasses.replace(predictor.config, labels=labels)
@@ -138,7 +139,7 @@ def test_extreme_logits_do_not_overflow_at_any_temperature() -> None:
     assert [non_offensive_probability(logit, 0.05) for logit in (-1e6, 1e6)] == [1.0, 0.0]
 
 
-def test_verdicts_follow_the_logits_in_order(predictor: Predictor) -> None:
+def test_verdicts_follow_the_logits_in_order(predictor: TorchPredictor) -> None:
     memes = [predictor.prepare(picture(colour), colour) for colour in ("red", "green", "white")]
     logits = predictor.logits(memes)
     assert len(set(logits)) == 3
@@ -148,11 +149,11 @@ def test_verdicts_follow_the_logits_in_order(predictor: Predictor) -> None:
         assert (verdict.prediction == "Non-offensive") == (verdict.probability >= 0.375)
 
 
-def test_no_memes_have_no_verdicts(predictor: Predictor) -> None:
+def test_no_memes_have_no_verdicts(predictor: TorchPredictor) -> None:
     assert predictor.predict([]) == []
 
 
-def test_several_threads_may_ask_at_once(predictor: Predictor) -> None:
+def test_several_threads_may_ask_at_once(predictor: TorchPredictor) -> None:
     def judge(index: int) -> float:
         return predictor.logits([predictor.prepare(picture(size=(10 + index, 10)), f"number {index}")])[0]
 
@@ -163,7 +164,7 @@ def test_several_threads_may_ask_at_once(predictor: Predictor) -> None:
 def test_warming_up_judges_alone_and_in_a_batch(small_bundle: Bundle) -> None:
     sizes: list[int] = []
 
-    class Recorder(Predictor):
+    class Recorder(TorchPredictor):
         def logits(self, memes: list[PreparedMeme]) -> list[float]:  # type: ignore[override]
             sizes.append(len(memes))
             return super().logits(memes)
@@ -172,16 +173,16 @@ def test_warming_up_judges_alone_and_in_a_batch(small_bundle: Bundle) -> None:
     assert sorted(sizes) == [1, 8]
 
 
-def test_a_predictor_is_made_from_a_folder(predictor: Predictor, bundle_folder: Path) -> None:
+def test_a_predictor_is_made_from_a_folder(predictor: TorchPredictor, bundle_folder: Path) -> None:
     meme = predictor.prepare(picture(), "a caption")
-    assert Predictor.from_folder(bundle_folder).logits([meme]) == predictor.logits([meme])
+    assert TorchPredictor.from_folder(bundle_folder).logits([meme]) == predictor.logits([meme])
     with pytest.raises(BundleError):
-        Predictor.from_folder(bundle_folder / "nothing")
+        TorchPredictor.from_folder(bundle_folder / "nothing")
 
 
 def test_a_classifier_in_training_mode_is_put_to_evaluation(bundle_folder: Path) -> None:
-    bundle = Predictor.from_folder(bundle_folder)
+    bundle = TorchPredictor.from_folder(bundle_folder)
     bundle.classifier.train()
     meme = bundle.prepare(picture(), "a caption")
-    again = Predictor(Bundle(bundle.classifier, bundle.captions._tokenizer))
+    again = TorchPredictor(Bundle(bundle.classifier, bundle.captions._tokenizer))
     assert again.logits([meme]) == again.logits([meme])

@@ -7,6 +7,7 @@ import random
 import struct
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from memeguard.errors import (
     ImageTooLargeError,
     MemeError,
     MissingPartError,
+    SlowImageError,
     UnsupportedImageError,
 )
 from memeguard.preprocess import IMAGE_FORMATS, MAX_PIXELS, decode_image, normalize_pixels, resize_image
@@ -318,3 +320,73 @@ def test_normalization_follows_the_given_mean_and_deviation() -> None:
     pixels_BCHW = np.full((1, 3, 1, 1), 51, dtype=np.uint8)  # 0.2
     actual = normalize_pixels(pixels_BCHW, (0.0, 0.2, 0.4), (1.0, 1.0, 0.5))
     np.testing.assert_allclose(actual.ravel(), [0.2, 0.0, -0.4], atol=1e-6)
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Smooth enough to survive a JPEG."""
+    small = np.random.default_rng(5).integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(400, 400), (447, 447), (895, 895), (896, 448), (1792, 448), (4000, 500)]
+)
+def test_a_large_jpeg_is_decoded_smaller_but_never_below_twice_what_is_wanted(side: int, expected: int) -> None:
+    picture = encode(smooth(side, side), "JPEG")
+    assert decode_image(picture, wanted_size=224).size == (expected, expected)
+    assert decode_image(picture).size == (side, side)
+
+
+def test_the_shorter_side_decides_and_an_orientation_is_still_undone() -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    picture = encode(smooth(2000, 500), "JPEG", exif=exif)
+    assert decode_image(picture, wanted_size=224).size == (500, 2000)
+    assert decode_image(picture, wanted_size=100).size == (250, 1000)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_short_cuts_for_large_pictures_are_hardly_seen(image_format: str) -> None:
+    """Beside every pixel decoded, and every one of them averaged."""
+    picture = encode(smooth(3000, 2000), image_format)
+    exact = np.asarray(decode_image(picture).resize((224, 224), Image.Resampling.BICUBIC), dtype=float)
+    short = resize_image(decode_image(picture, wanted_size=224), 224).transpose(1, 2, 0).astype(float)
+    assert np.abs(exact - short).mean() < 1.0
+    assert np.abs(exact - np.roll(short, 4, axis=1)).mean() > 5.0  # or else it would be blind
+
+
+def test_a_picture_as_people_post_them_is_not_touched_by_short_cuts() -> None:
+    picture = encode(smooth(600, 440), "JPEG")
+    exact = np.asarray(decode_image(picture).resize((224, 224), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    assert np.array_equal(resize_image(decode_image(picture, wanted_size=224), 224), exact)
+
+
+def test_grey_and_cmyk_jpegs_come_out_as_rgb_however_large() -> None:
+    for mode in ("L", "CMYK"):
+        picture = decode_image(encode(Image.new(mode, (2000, 2000)), "JPEG"), wanted_size=100)
+        assert (picture.mode, picture.size) == ("RGB", (250, 250))
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
+def test_a_picture_that_is_quick_enough_is_decoded_whole(image_format: str) -> None:
+    picture = encode(smooth(400, 400), image_format)
+    assert decode_image(picture, timeout_s=60.0) == decode_image(picture)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP"])
+def test_a_picture_that_is_too_slow_is_refused_in_any_thread(image_format: str) -> None:
+    picture = encode(smooth(1600, 1600), image_format)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(decode_image, picture, timeout_s=0.0)
+        with pytest.raises(SlowImageError, match=r"image takes over 0\.0 s to decode"):
+            future.result()
+
+
+def test_scans_of_many_pixels_are_refused_without_decoding_them() -> None:
+    jpeg = encode(Image.new("L", (7000, 7000)), "JPEG", progressive=True)
+    last, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
+    with pytest.raises(
+        SlowImageError, match=r"JPEG of \d+ scans of 49000000 pixels, \d+ in all; the limit is 1000000000"
+    ):
+        decode_image(jpeg[:end] + jpeg[last:end] * 50 + jpeg[end:])
+    decode_image(encode(Image.new("L", (300, 300)), "JPEG", progressive=True))

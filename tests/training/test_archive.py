@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,6 +21,7 @@ import yaml
 import memeguard
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.errors import BundleError
+from memeguard.torch_runtime import TorchPredictor
 from rollout.archives import find_archives, holds_archive
 from training.data.memes import DataError
 from training.demo.drawing import write_demo_data
@@ -27,11 +30,13 @@ from training.evaluation.openings import record_opening
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
-    from training import archive
+    from training import archive, archive_proof, conversion
     from training.archive import ArchiveError, Card, build_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from memeguard.classifier import MemeClassifier
 
 
 class Built(NamedTuple):
@@ -80,14 +85,29 @@ def test_an_archive_holds_code_bundle_and_configuration(built: Built, bundle_fol
     expected = {name: (root / name).read_bytes() for name in ("meme_handler.py", "model-config.yaml")}
     expected |= {f"memeguard/{path.name}": path.read_bytes() for path in (root / "memeguard").glob("*.py")}
     expected |= {f"bundle/{name}": content for name, content in tree_of(bundle_folder).items()}
+    converted = {name: held.pop(f"bundle/{name}") for name in ("openvino.xml", "openvino.bin", "openvino.json")}
     assert held == expected
+    hashes = {name: hashlib.sha256(converted[name]).hexdigest() for name in ("openvino.xml", "openvino.bin")}
+    assert json.loads(converted["openvino.json"]) == {"sha256": hashes}
+
+
+def test_an_archive_for_torch_carries_nothing_else(bundle_folder: Path, tmp_path: Path) -> None:
+    card = build_archive(bundle_folder, "1.0.0", tmp_path, runtime="torch")
+    assert list(card.runtimes) == ["torch"]
+    with zipfile.ZipFile(tmp_path / "meme-1.0.0.mar") as file:
+        assert not [name for name in file.namelist() if "openvino." in name]
 
 
 def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> None:
     with zipfile.ZipFile(built.store / "meme-1.2.0.mar") as file:
         config = yaml.safe_load(file.read("model-config.yaml"))
     assert config["minWorkers"] == config["maxWorkers"] == 1
-    assert config["memeguard"] == {"decode_timeout_s": 1.5, "max_pixels": 50_000_000}
+    assert config["memeguard"] == {
+        "runtime": "auto",
+        "repost_cache": 10_000,
+        "decode_timeout_s": 1.5,
+        "max_pixels": 50_000_000,
+    }
 
 
 def test_the_card_says_what_is_known(built: Built) -> None:
@@ -99,7 +119,11 @@ def test_the_card_says_what_is_known(built: Built) -> None:
     assert (card["backbone"], card["threshold"]) == ("small", 0.375)
     assert card["memeguard_version"] == memeguard.__version__
     assert card["report"] == {"validation": {"model": {"auroc": 0.75}}}
-    assert 0.0 <= card["max_logit_difference"] <= 1e-4
+    torch_proof, openvino_proof = card["runtimes"]["torch"], card["runtimes"]["openvino"]
+    assert (torch_proof["precision"], torch_proof["num_memes"], torch_proof["flipped_share"]) == ("f32", 24, 0.0)
+    assert 0.0 <= torch_proof["max_logit_difference"] <= torch_proof["tolerance"]["logit"] == 1e-4
+    assert openvino_proof["precision"] in {"f32", "bf16"}
+    assert 0.0 < openvino_proof["max_logit_difference"] <= openvino_proof["tolerance"]["logit"] == 0.25
 
 
 def test_the_archiver_leaves_other_peoples_folders_alone(built: Built) -> None:
@@ -122,11 +146,11 @@ def test_given_memes_prove_an_archive_whatever_the_environment_says(
         (tmp_path / name).write_text("raise RuntimeError", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     probes: list[int] = []
-    verify = archive._verify
-    monkeypatch.setattr(archive, "_verify", lambda *given: (probes.append(len(given[2])), verify(*given))[1])
+    prove = archive.prove
+    monkeypatch.setattr(archive, "prove", lambda *given: (probes.append(len(given[2])), prove(*given))[1])
     card = build_archive(bundle_folder, "10.0.1", tmp_path / "store", data=demo_folder)
     assert probes == [16]
-    assert card.max_logit_difference <= 1e-4
+    assert card.runtimes["torch"].max_logit_difference <= 1e-4
 
 
 def test_an_archive_that_answers_otherwise_is_refused(
@@ -146,7 +170,9 @@ def test_an_archive_that_answers_otherwise_is_refused(
         )
 
     monkeypatch.setattr(shutil, "copyfile", swap)
-    with pytest.raises(ArchiveError, match=r"differ from the bundle's by 0\.01\d* on 24 memes; the limit is 0\.0001"):
+    with pytest.raises(
+        ArchiveError, match=r"\(torch, f32\) differ from the bundle's by 0\.01\d* on 24 memes; the limit is 0\.0001"
+    ):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
 
@@ -172,10 +198,52 @@ def test_an_archive_that_does_not_run_on_its_own_is_refused(
 def test_logits_that_are_no_numbers_are_refused(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_logits_in_bare_process", lambda _, num_probes: [float("nan")] * num_probes)
+    monkeypatch.setattr(archive_proof, "judge_in_bare_process", lambda _, num, __: ("f32", [float("nan")] * num))
     with pytest.raises(ArchiveError, match="differ from the bundle's by nan"):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_converted_network_that_moves_logits_is_refused(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is converted with a bias that is not the original's."""
+
+    def convert(classifier: MemeClassifier, folder: Path) -> None:
+        other = copy.deepcopy(classifier)
+        with torch.no_grad():
+            other.head.classifier[-1].bias += 0.5
+        conversion.convert_to_openvino(other, folder)
+
+    monkeypatch.setattr(archive, "convert_to_openvino", convert)
+    message = r"\(openvino, \w+\) differ from the bundle's by 0\.[45]\d* on 24 memes; the limit is 0\.25"
+    with pytest.raises(ArchiveError, match=message):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store")
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_converted_network_that_decides_otherwise_is_refused(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No logit moves far, but the threshold lies in the middle of them and every small step over it counts."""
+    predictor = TorchPredictor.from_folder(bundle_folder)
+    memes = [predictor.prepare(*probe) for probe in archive_proof.draw_probes()]
+    middle = float(np.median([verdict.probability for verdict in predictor.predict(memes)]))
+    bundle = shutil.copytree(bundle_folder, tmp_path / "bundle")
+    content = json.loads((bundle / "config.json").read_text("utf-8"))
+    content["model"]["labels"]["threshold"] = middle
+    (bundle / "config.json").write_text(json.dumps(content), "utf-8")
+    judge = archive_proof.judge_in_bare_process
+
+    def move(unpacked: Path, num: int, runtime: str) -> tuple[str, list[float]]:
+        precision, logits = judge(unpacked, num, runtime)
+        return precision, [logit + 0.2 * (runtime == "openvino") for logit in logits]
+
+    monkeypatch.setattr(archive_proof, "judge_in_bare_process", move)
+    with pytest.raises(
+        ArchiveError, match=r"decides \d+\.\d% of 24 memes otherwise than the bundle; the limit is 1\.0%"
+    ):
+        build_archive(bundle, "1.0.0", tmp_path / "store")
 
 
 @pytest.mark.parametrize("crash", [RuntimeError, KeyboardInterrupt])
@@ -196,11 +264,11 @@ def test_a_crash_half_way_leaves_nothing(
 def test_whoever_takes_the_version_meanwhile_keeps_it(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def take(*_: object) -> float:
+    def take(*_: object) -> dict[str, Any]:
         (tmp_path / "store" / "meme-1.0.0.mar").write_text("theirs", "utf-8")
-        return 0.0
+        return {}
 
-    monkeypatch.setattr(archive, "_verify", take)
+    monkeypatch.setattr(archive, "prove", take)
     with pytest.raises(ArchiveError, match="was made by someone else meanwhile"):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert tree_of(tmp_path / "store") == {"meme-1.0.0.mar": b"theirs"}
@@ -289,4 +357,5 @@ def test_only_the_bundle_itself_is_packed(bundle_folder: Path, tmp_path: Path) -
     build_archive(bundle, "1.0.0", tmp_path / "store")
     with zipfile.ZipFile(tmp_path / "store" / "meme-1.0.0.mar") as file:
         packed = {name.removeprefix("bundle/") for name in file.namelist() if name.startswith("bundle/")}
-    assert packed <= {"config.json", "model.safetensors", "tokenizer.json", "report.json"}
+    converted = {"openvino.xml", "openvino.bin", "openvino.json"}
+    assert packed - converted <= {"config.json", "model.safetensors", "tokenizer.json", "report.json"}

@@ -12,10 +12,11 @@ import torch
 from click.testing import CliRunner
 
 from cli.main import main
-from memeguard.bundle import load_bundle, read_report, save_bundle
+from memeguard.bundle import load_bundle, save_bundle
+from memeguard.bundle_files import read_report
 from memeguard.captions import CaptionTokenizer
 from memeguard.config import TextConfig
-from memeguard.predictor import Predictor, PreparedMeme
+from memeguard.torch_runtime import TorchPredictor
 from tests.training.synthetic_inputs import Interrupted, Interruption
 from training.augmentation import MID_GREY, augment, blank_picture, vary_caption
 from training.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.bundle import Bundle
+    from memeguard.predictor import PreparedMeme
     from training.data.memes import Meme
     from training.experiment import Fitted
     from training.inputs import Inputs
@@ -161,7 +163,7 @@ def test_a_caption_that_fills_the_room_still_fits(pixels: np.ndarray, small_bund
 
 @pytest.fixture(scope="module")
 def inputs(small_bundle: Bundle, demo_splits: dict[str, list[Meme]]) -> PixelInputs:
-    return PixelInputs(Predictor(small_bundle), demo_splits["train"])
+    return PixelInputs(TorchPredictor(small_bundle), demo_splits["train"])
 
 
 def batches_of(inputs: Inputs, *rows: list[int]) -> list[tuple[Any, ...]]:
@@ -195,7 +197,7 @@ def test_a_meme_changes_by_its_row_whatever_is_asked_with_it(inputs: PixelInputs
 
 
 def test_a_meme_posted_twice_changes_in_two_ways(small_bundle: Bundle, demo_splits: dict[str, list[Meme]]) -> None:
-    inputs = PixelInputs(Predictor(small_bundle), [demo_splits["train"][0]] * 8)
+    inputs = PixelInputs(TorchPredictor(small_bundle), [demo_splits["train"][0]] * 8)
     ((pixels, _),) = batches_of(inputs.augmented(7), list(range(8)))
     assert len({meme.numpy().tobytes() for meme in pixels}) > 4
 
@@ -209,7 +211,7 @@ def test_a_subset_changes_as_the_whole_does(inputs: PixelInputs) -> None:
 
 
 def test_features_cannot_change(small_bundle: Bundle, demo_splits: dict[str, list[Meme]]) -> None:
-    features = FeatureInputs(Predictor(small_bundle), demo_splits["train"][:2], "features")
+    features = FeatureInputs(TorchPredictor(small_bundle), demo_splits["train"][:2], "features")
     with pytest.raises(TypeError, match="features cannot be augmented"):
         features.augmented(0)
 
@@ -327,7 +329,7 @@ def test_a_bundle_of_half_the_size_answers_as_the_one_that_was_measured(
         save_bundle(result.bundle, tmp_path / str(dtype), dtype=dtype)
     half, full = (tmp_path / f"torch.float{bits}" / "model.safetensors" for bits in (16, 32))
     assert half.stat().st_size == pytest.approx(full.stat().st_size / 2, rel=0.1)
-    measured, loaded = Predictor(result.bundle), Predictor(load_bundle(half.parent))
+    measured, loaded = TorchPredictor(result.bundle), TorchPredictor(load_bundle(half.parent))
     memes = [measured.prepare(meme.image_path.read_bytes(), meme.text) for meme in splits["validation"]]
     assert loaded.logits(memes) == measured.logits(memes)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from memeguard.predictor import Predictor, PreparedMeme
+from memeguard.torch_runtime import TorchPredictor, collate_memes
 from tests.training.full_disk import largest_file
 from training import inputs as inputs_module
 from training.data.memes import DataError, Label, Meme
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from memeguard.bundle import Bundle
+    from memeguard.predictor import PreparedMeme
     from training.inputs import Inputs
 
 
-class CountingPredictor(Predictor):
+class CountingPredictor(TorchPredictor):
     """Knows how often each caption's meme was decoded."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -61,12 +62,14 @@ def memes(demo_splits: dict[str, list[Meme]]) -> list[Meme]:
 
 
 @torch.no_grad()
-def logits_of(predictor: Predictor, inputs: Inputs, *rows: list[int]) -> list[Tensor]:
+def logits_of(predictor: TorchPredictor, inputs: Inputs, *rows: list[int]) -> list[Tensor]:
     network = inputs.network(predictor.classifier)
     return [network(*arguments) for arguments in inputs.batches(map(torch.tensor, rows))]
 
 
-def test_features_computed_once_give_the_logits_of_the_whole_network(predictor: Predictor, memes: list[Meme]) -> None:
+def test_features_computed_once_give_the_logits_of_the_whole_network(
+    predictor: TorchPredictor, memes: list[Meme]
+) -> None:
     pixels, features = PixelInputs(predictor, memes), FeatureInputs(predictor, memes, "features")
     assert len(pixels) == len(features) == 40
     rows = ([39, 0, 31, 32, 33], [7, 7])
@@ -75,14 +78,14 @@ def test_features_computed_once_give_the_logits_of_the_whole_network(predictor: 
     assert expected.std() > 1e-4
 
 
-def test_logits_are_those_of_the_predictor_and_in_order(predictor: Predictor, memes: list[Meme]) -> None:
+def test_logits_are_those_of_the_predictor_and_in_order(predictor: TorchPredictor, memes: list[Meme]) -> None:
     found = predict_logits(predictor.classifier, PixelInputs(predictor, memes))
     for row, meme in enumerate(memes):
         (expected,) = predictor.logits([predictor.prepare(meme.image_path.read_bytes(), meme.text)])
         assert found[row] == pytest.approx(expected, abs=1e-5)
 
 
-def test_features_need_no_gradients_of_the_towers(predictor: Predictor, memes: list[Meme]) -> None:
+def test_features_need_no_gradients_of_the_towers(predictor: TorchPredictor, memes: list[Meme]) -> None:
     inputs = FeatureInputs(predictor, memes[:4], "features")
     network = inputs.network(predictor.classifier)
     assert network is predictor.classifier.head
@@ -91,7 +94,7 @@ def test_features_need_no_gradients_of_the_towers(predictor: Predictor, memes: l
     assert not any(tensor.requires_grad for tensor in arguments)
 
 
-def test_many_batches_stay_in_order(predictor: Predictor, memes: list[Meme]) -> None:
+def test_many_batches_stay_in_order(predictor: TorchPredictor, memes: list[Meme]) -> None:
     """More than are decoded at once, in two epochs; uneven ones."""
     rng = np.random.default_rng(0)
     rows = [torch.from_numpy(rng.integers(0, 40, size)) for size in rng.integers(1, 6, 60)]
@@ -100,7 +103,7 @@ def test_many_batches_stay_in_order(predictor: Predictor, memes: list[Meme]) -> 
         num = 0
         for batch, (pixels, captions) in zip(rows, inputs.batches(iter(rows)), strict=True):
             prepared = [predictor.prepare(memes[row].image_path.read_bytes(), memes[row].text) for row in batch]
-            expected_pixels, expected_captions = predictor.collate(prepared)
+            expected_pixels, expected_captions = collate_memes(prepared, predictor.config.image)
             assert torch.equal(pixels, expected_pixels)
             assert torch.equal(captions.tokens_NT, expected_captions.tokens_NT)
             num += 1
@@ -138,7 +141,7 @@ def test_few_batches_are_decoded_ahead(predictor: CountingPredictor, memes: list
 
 
 @pytest.mark.parametrize("kind", [PixelInputs, FeatureInputs])
-def test_a_subset_has_the_memes_asked_for(predictor: Predictor, memes: list[Meme], kind: type) -> None:
+def test_a_subset_has_the_memes_asked_for(predictor: TorchPredictor, memes: list[Meme], kind: type) -> None:
     whole = kind(predictor, memes) if kind is PixelInputs else kind(predictor, memes, "features")
     subset = SubsetInputs(whole, torch.tensor([30, 2, 17]))
     assert len(subset) == 3
@@ -163,7 +166,7 @@ def vanishing(memes: list[Meme], tmp_path: Path) -> list[Meme]:
     return copies
 
 
-def test_a_picture_that_vanished_is_named(predictor: Predictor, vanishing: list[Meme]) -> None:
+def test_a_picture_that_vanished_is_named(predictor: TorchPredictor, vanishing: list[Meme]) -> None:
     with pytest.raises(DataError, match=r"train\.csv, row 3: .*No such file"):
         list(PixelInputs(predictor, vanishing).batches([torch.arange(3)]))
     vanishing[1].image_path.write_bytes(b"no picture any more")
@@ -173,7 +176,7 @@ def test_a_picture_that_vanished_is_named(predictor: Predictor, vanishing: list[
 
 @pytest.mark.parametrize("content", [None, b"no picture any more"])
 def test_a_picture_that_vanished_before_its_features_were_read_is_named(
-    predictor: Predictor, vanishing: list[Meme], content: bytes | None
+    predictor: TorchPredictor, vanishing: list[Meme], content: bytes | None
 ) -> None:
     if content:
         vanishing[1].image_path.write_bytes(content)
@@ -182,7 +185,7 @@ def test_a_picture_that_vanished_before_its_features_were_read_is_named(
 
 
 def test_features_beyond_memory_are_read_from_disk(
-    predictor: Predictor, memes: list[Meme], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    predictor: TorchPredictor, memes: list[Meme], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rows = ([39, 0, 20], [1, 39])
     in_memory = FeatureInputs(predictor, memes, "features")
@@ -222,7 +225,7 @@ def test_damaged_features_are_computed_anew(predictor: CountingPredictor, memes:
 
 
 def test_a_copy_in_another_batch_reads_the_same_from_a_warm_cache(
-    predictor: Predictor, memes: list[Meme], tmp_path: Path
+    predictor: TorchPredictor, memes: list[Meme], tmp_path: Path
 ) -> None:
     """Its last bits depend on the batch it was computed in first, whichever run reads them."""
     repeated = [*memes, *memes[:5], memes[20]]
@@ -236,7 +239,7 @@ def test_a_copy_in_another_batch_reads_the_same_from_a_warm_cache(
 
 
 def test_a_full_disk_costs_the_cache_alone(
-    predictor: Predictor, memes: list[Meme], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predictor: TorchPredictor, memes: list[Meme], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = list(range(40))
     expected = logits_of(predictor, FeatureInputs(predictor, memes, "features"), rows)
@@ -246,7 +249,7 @@ def test_a_full_disk_costs_the_cache_alone(
     assert torch.equal(*logits_of(predictor, inputs, rows), *expected)
 
 
-def test_many_memes_stay_in_order(predictor: Predictor, memes: list[Meme]) -> None:
+def test_many_memes_stay_in_order(predictor: TorchPredictor, memes: list[Meme]) -> None:
     """They are decoded in threads, batch by batch."""
     many = [memes[index % 8] for index in range(260)]
     first = list(prepare_memes(predictor, memes[:8], "first"))
@@ -256,7 +259,7 @@ def test_many_memes_stay_in_order(predictor: Predictor, memes: list[Meme]) -> No
     assert index == 259
 
 
-def test_every_caption_that_is_too_long_is_named(predictor: Predictor, tmp_path: Path) -> None:
+def test_every_caption_that_is_too_long_is_named(predictor: TorchPredictor, tmp_path: Path) -> None:
     captions = ["fine", "zq " * 2000, "", "zqx " * 3000]
     memes = [
         Meme(image_path=tmp_path / "a.png", text=text, label=Label.OFFENSIVE, file="Training_meme_dataset.csv", row=row)
@@ -272,5 +275,5 @@ def test_every_caption_that_is_too_long_is_named(predictor: Predictor, tmp_path:
     assert all("the limit is 2400" in offender for offender in caught.value.offenders)
 
 
-def test_captions_that_fit_pass(predictor: Predictor, demo_splits: dict[str, list[Meme]]) -> None:
+def test_captions_that_fit_pass(predictor: TorchPredictor, demo_splits: dict[str, list[Meme]]) -> None:
     check_captions(predictor, itertools.chain(*demo_splits.values()))

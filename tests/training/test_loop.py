@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from memeguard.bundle import Bundle
-from memeguard.predictor import Predictor
+from memeguard.torch_runtime import TorchPredictor
 from tests.training.synthetic_inputs import LABELS, Features
 from training.checkpoint import Checkpoint
 from training.config import TrainingConfig, TrainingError
@@ -122,7 +122,7 @@ def test_only_what_learns_is_in_training_mode(
     classifier.head.register_forward_pre_hook(observe)
     inputs = Features()
     if towers_learn:
-        predictor = Predictor(Bundle(classifier, small_bundle.tokenizer))
+        predictor = TorchPredictor(Bundle(classifier, small_bundle.tokenizer))
         inputs = PixelInputs(predictor, demo_splits["train"][:16])
     classifier.train()
     run(classifier, inputs, inputs, tune=tune, num_epochs=2)

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 from transformers import CLIPModel
 
-from memeguard.bundle import load_bundle, read_report
-from memeguard.predictor import Predictor
+from memeguard.bundle import load_bundle
+from memeguard.bundle_files import read_report
+from memeguard.torch_runtime import TorchPredictor
 from training import backbones
 from training.backbones import COMPACT_FOLDER, BackboneError, load_backbone, load_tokenizer
 from training.data.meme_file import label_array
@@ -34,8 +35,8 @@ HARMEME = Path(__file__).parents[3] / "shared" / "harmeme"  # not a part of the 
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_folder(STARTER_FOLDER)
+def predictor() -> TorchPredictor:
+    return TorchPredictor.from_folder(STARTER_FOLDER)
 
 
 @pytest.mark.parametrize("folder", [COMPACT_FOLDER, STARTER_FOLDER], ids=lambda folder: folder.name)
@@ -89,14 +90,14 @@ def test_the_starter_was_trained_from_compact_and_not_on_the_test_split() -> Non
     assert report["data"]["num_memes"] == {"train": 3013, "validation": 177}
 
 
-def test_case_and_blanks_change_nothing(predictor: Predictor) -> None:
+def test_case_and_blanks_change_nothing(predictor: TorchPredictor) -> None:
     picture = MEME.read_bytes()
     texts = ("nobody tells me what to do", "NOBODY TELLS ME WHAT TO DO", "  Nobody tells\nme what to   do ")
     assert len({tuple(predictor.logits([predictor.prepare(picture, text)])) for text in texts}) == 1
 
 
 @pytest.mark.skipif(not HARMEME.is_dir(), reason="HarMeme is not here")
-def test_misread_and_missing_captions_change_little(predictor: Predictor) -> None:
+def test_misread_and_missing_captions_change_little(predictor: TorchPredictor) -> None:
     memes = list(read_split(HARMEME, "validation", verify_images=False))
     offensive = label_array(memes)
     prepared = [predictor.prepare(meme.image_path.read_bytes(), meme.text) for meme in memes]

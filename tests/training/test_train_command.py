@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from cli.main import main
-from memeguard.bundle import load_bundle, read_report
+from memeguard.bundle import load_bundle
+from memeguard.bundle_files import read_report
 from tests.training import two_processes
 from tests.training.full_disk import largest_file
 from training import stepper

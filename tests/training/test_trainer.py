@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from memeguard.bundle import load_bundle, read_report, save_bundle
-from memeguard.predictor import Predictor
+from memeguard.bundle import load_bundle, save_bundle
+from memeguard.bundle_files import read_report
+from memeguard.torch_runtime import TorchPredictor
 from training.backbones import load_backbone
 from training.calibration import calibrate
 from training.checkpoint import Checkpoints
@@ -206,7 +207,9 @@ def test_folds_that_cannot_be_made_are_refused_before_training(demo_splits: Spli
 def test_the_bundle_scores_what_the_report_says(name: str, request: pytest.FixtureRequest, demo_splits: Splits) -> None:
     """The report's figures come from training's own inputs, these from decoding every picture anew."""
     result = request.getfixturevalue(name)
-    metrics = measure_scores(score_with_bundle(Predictor(result.bundle), demo_splits["validation"], "judge")[MODEL])
+    metrics = measure_scores(
+        score_with_bundle(TorchPredictor(result.bundle), demo_splits["validation"], "judge")[MODEL]
+    )
     assert vars(metrics) == pytest.approx(result.report["validation"]["model"])
 
 
@@ -236,7 +239,7 @@ def test_a_label_keeps_its_meaning_from_the_csv_to_the_verdict(
     config = TrainingConfig(num_epochs=20, learning_rate=1e-2, batch_size=8, num_folds=0, device="cpu")
     result = train(read_splits(plain_data), str(clip_folder), config)
     save_bundle(result.bundle, tmp_path / "bundle")
-    predictor = Predictor.from_folder(tmp_path / "bundle")
+    predictor = TorchPredictor.from_folder(tmp_path / "bundle")
     memes = [predictor.prepare(encode("red"), "you are rubbish"), predictor.prepare(encode("lime"), "have a nice day")]
     offensive, harmless = predictor.predict(memes)
     assert (offensive.prediction, harmless.prediction) == ("Offensive", "Non-offensive")

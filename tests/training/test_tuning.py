@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig
 
-from memeguard.classifier import CaptionBatch, MemeClassifier, collate_captions
+from memeguard.captions import collate_captions
+from memeguard.classifier import CaptionTensors, MemeClassifier
 from memeguard.config import HeadConfig, ImageConfig, ModelConfig, TextConfig
 from training.config import TrainingConfig, TrainingError
 from training.stepper import Stepper
@@ -97,11 +98,11 @@ def make_config(tune: str, **settings: Any) -> TrainingConfig:
     return TrainingConfig(**{**named, **rates, "batch_size": 4, "device": "cpu", **settings})
 
 
-def make_memes() -> tuple[Tensor, CaptionBatch]:
+def make_memes() -> tuple[Tensor, CaptionTensors]:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randn(4, 3, 16, 16, generator=generator)
     captions = [[[0, *torch.randint(2, 40, (length,), generator=generator).tolist(), 1]] for length in (3, 5, 2, 70)]
-    return pixels, collate_captions(captions)
+    return pixels, CaptionTensors.of(collate_captions(captions))
 
 
 def learn(classifier: MemeClassifier, tuning: Tuning, config: TrainingConfig, num_steps: int = 2) -> None:

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from memeguard.bundle import CONFIG, hash_file
+from memeguard.bundle_files import CONFIG, hash_file
 from memeguard.errors import BundleError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 import memeguard
 from memeguard.errors import BundleError
-from memeguard.predictor import Predictor
+from memeguard.torch_runtime import TorchPredictor
 from training.data.memes import SPLITS, Label, Meme, Split
 from training.data.reading import data_hash, read_split
 from training.devices import resolve_device
@@ -60,7 +60,7 @@ def evaluate(
         TrainingError: The train split holds one label only, or the model's answers are not numbers.
     """
     with open_bundle(source) as folder:
-        predictor = Predictor.from_folder(folder, device=resolve_device(device))
+        predictor = TorchPredictor.from_folder(folder, device=resolve_device(device))
         bundle_hash = hash_bundle(folder)
     splits = {name: read_split(data, name) for name in SPLITS if name in {"train", "validation", split}}
     memes = splits[split]

@@ -23,14 +23,14 @@ from training.inputs import encode_memes, prepare_memes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memeguard.predictor import Predictor
+    from memeguard.torch_runtime import TorchPredictor
     from training.data.memes import Meme
 
 _BATCH: Final = 32
 
 
 @torch.inference_mode()
-def score_with_bundle(predictor: Predictor, memes: Sequence[Meme], title: str) -> dict[str, Scores]:
+def score_with_bundle(predictor: TorchPredictor, memes: Sequence[Meme], title: str) -> dict[str, Scores]:
     """Scores of the model on ``memes``, on pictures with empty captions, and on captions with a grey picture.
 
     Each tower runs once for all three. The progress bar is called ``title``.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
-from memeguard.bundle import CONFIG, save_bundle
+from memeguard.bundle import save_bundle
+from memeguard.bundle_files import CONFIG
 from training.atomic_file import write_whole, write_whole_json
 from training.config import TrainingConfig
 from training.evaluation.baselines import score_with_tfidf

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from memeguard.bundle import Bundle, save_bundle
-from memeguard.predictor import Predictor
+from memeguard.torch_runtime import TorchPredictor
 from training.data.reading import read_splits
 from training.evaluation.baselines import score_with_tfidf
 from training.evaluation.evaluate import evaluate
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def test_scorers_judge_as_the_predictor_and_the_baseline_do(
     bundle_folder: Path, demo_splits: dict[str, list[Meme]]
 ) -> None:
-    predictor, memes = Predictor.from_folder(bundle_folder), demo_splits["test"]
+    predictor, memes = TorchPredictor.from_folder(bundle_folder), demo_splits["test"]
     scores = score_with_bundle(predictor, memes, "judge")[MODEL]
     verdicts = predictor.predict([predictor.prepare(meme.image_path.read_bytes(), meme.text) for meme in memes])
     assert scores.probabilities == pytest.approx([verdict.probability for verdict in verdicts], abs=1e-5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memeguard.bundle import hash_file
+from memeguard.bundle_files import hash_file
 from memeguard.errors import BundleError
 from rollout.archives import holds_archive
 from training.evaluation.evaluate import evaluate

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from cli.sweep import SweepSettings, sweep
-from memeguard.bundle import load_bundle, read_report
+from memeguard.bundle import load_bundle
+from memeguard.bundle_files import read_report
 from training.config import TrainingConfig
 from training.data.reading import read_split
 from training.sweep.results import PrepareTraining

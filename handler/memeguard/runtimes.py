@@ -1,0 +1,88 @@
+"""Choose what computes a bundle's answers: OpenVINO or torch.
+
+Does not know how they do it. Each is imported when it is chosen, so that a worker holds only its own in memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Literal, get_args
+
+from memeguard.bundle_files import OPENVINO_CHECKSUMS
+from memeguard.errors import BundleError
+from memeguard.preprocess import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memeguard.predictor import Predictor
+
+RuntimeName = Literal["openvino", "torch"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+AUTO = "auto"
+
+
+def choose_runtime(directory: Path, device: str = "cpu") -> RuntimeName:
+    """OpenVINO on a CPU, if it is installed and the bundle in ``directory`` was converted for it; else torch."""
+    is_converted = (directory / OPENVINO_CHECKSUMS).is_file()
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    return "openvino" if device == "cpu" and is_converted and has_openvino else "torch"
+
+
+def load_predictor(
+    directory: Path,
+    *,
+    runtime: str = AUTO,
+    device: str = "cpu",
+    num_threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    decode_timeout_s: float | None = None,
+) -> Predictor:
+    """Load the bundle in ``directory``.
+
+    Args:
+        directory: The bundle's.
+        runtime: One of ``RUNTIMES``, or "auto" for ``choose_runtime``.
+        device: As torch calls it; on CUDA the towers compute in bf16.
+        num_threads: How many threads OpenVINO computes with, all cores by default; torch has its own setting.
+        max_pixels: See ``MemePreparer``.
+        decode_timeout_s: The same.
+
+    Raises:
+        BundleError: The bundle cannot be read, or the runtime is unknown, not installed, or not for this device.
+    """
+    if runtime not in (AUTO, *RUNTIMES):
+        raise BundleError(f"runtime {runtime!r} is none of {', '.join((AUTO, *RUNTIMES))}")
+    chosen = choose_runtime(directory, device) if runtime == AUTO else runtime
+    if chosen == "torch":
+        return _load_torch(directory, device, max_pixels, decode_timeout_s)
+    if device != "cpu":
+        raise BundleError(f"runtime openvino computes on the CPU, not on {device}")
+    return _load_openvino(directory, num_threads, max_pixels, decode_timeout_s)
+
+
+def _load_torch(directory: Path, device: str, max_pixels: int, decode_timeout_s: float | None) -> Predictor:
+    import torch  # noqa: PLC0415
+
+    from memeguard.bundle import load_bundle  # noqa: PLC0415
+    from memeguard.torch_runtime import TorchPredictor  # noqa: PLC0415
+
+    return TorchPredictor(
+        load_bundle(directory),
+        device=device,
+        precision=torch.float32 if device == "cpu" else torch.bfloat16,
+        max_pixels=max_pixels,
+        decode_timeout_s=decode_timeout_s,
+    )
+
+
+def _load_openvino(
+    directory: Path, num_threads: int | None, max_pixels: int, decode_timeout_s: float | None
+) -> Predictor:
+    try:
+        from memeguard.openvino_runtime import OpenVinoPredictor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BundleError("runtime openvino is not installed: pip install openvino") from error
+    return OpenVinoPredictor(
+        directory, num_threads=num_threads, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s
+    )

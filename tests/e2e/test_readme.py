@@ -63,6 +63,7 @@ def test_commands_have_help_with_an_example() -> None:
         "evaluate",
         "ablate",
         "archive",
+        "score",
         "starter",
         "demo",
         "serve",
@@ -105,6 +106,16 @@ def test_sweeping_the_default_settings(demo_folder: Path, clip_folder: Path, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())["configurations"]) == 27
     assert (tmp_path / "sweep" / "winner" / "model.safetensors").exists()
+
+
+def test_scoring_a_folder(demo_folder: Path, bundle_folder: Path, tmp_path: Path) -> None:
+    """As it stands, but for the names."""
+    memes, out = next(demo_folder.glob("Labelled Images")), tmp_path / "verdicts.csv"
+    changes = {"data/mine/img": f"'{memes}'", "bundles/mine": f"{bundle_folder}"}
+    done = run_block("score", tmp_path, changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(out.read_text("utf-8").splitlines()) == 1 + len(list(memes.iterdir()))
+    assert json.loads((tmp_path / "verdicts.csv.json").read_text())["errors"] == {}
 
 
 def run_block(name: str, folder: Path, changes: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+import requests
 from sklearn.metrics import roc_auc_score
 
 from memeguard.bundle_files import read_report
@@ -58,7 +60,8 @@ def test_any_caption_is_answered_as_the_bundle_answers(server: Server, text: str
     predictor = TorchPredictor.from_folder(STARTER_FOLDER)
     expected = predictor.predict([predictor.prepare(MEME.read_bytes(), text)])[0]
     answer = server.predict(MEME.read_bytes(), text).json()
-    assert answer["probability"] == pytest.approx(expected.probability, abs=1e-4)
+    # A quarter of a logit is what the archive was allowed; bf16 and float32 were seen to differ by a fifth of that.
+    assert answer["probability"] == pytest.approx(expected.probability, abs=0.02)
     assert answer["prediction"] == expected.prediction
 
 
@@ -77,9 +80,24 @@ def test_case_changes_nothing(server: Server) -> None:
     assert lower == upper
 
 
+def test_a_repost_is_counted_and_answered_alike(server: Server) -> None:
+    def count(name: str) -> float:
+        metrics = requests.get(f"http://127.0.0.1:{server.ports['metrics-port']}/metrics", timeout=10).text
+        lines = [line for line in metrics.splitlines() if line.startswith(f"{name}{{") and VERSION in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    before = count("RepostCacheHits"), count("RepostCacheMisses")
+    answers = [server.predict(MEME.read_bytes(), "seen once and then again").json() for _ in range(5)]
+    assert answers == [answers[0]] * 5
+    deadline = time.monotonic() + 10.0  # TorchServe reads its worker's lines in a thread of its own
+    while (count("RepostCacheHits"), count("RepostCacheMisses")) != (before[0] + 4, before[1] + 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_the_worker_stays_small(server: Server) -> None:
-    for _ in range(50):
-        assert server.predict(MEME.read_bytes(), "when it is monday").status_code == 200
+    for number in range(50):
+        assert server.predict(MEME.read_bytes(), "when it is monday " * number).status_code == 200
     [pids] = server.worker_pids().values()
     assert max(psutil.Process(pid).memory_info().rss for pid in pids) < MAX_WORKER_BYTES
 

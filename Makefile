@@ -1,5 +1,5 @@
-# make serve · make test · make check · make scale; each sets up .venv first, by itself.
-.PHONY: serve demo starter test test-containers check format scale clean
+# make serve · make test · make check · make scale · make bench; each sets up .venv first, by itself.
+.PHONY: serve demo starter test test-containers check format scale bench clean
 .DEFAULT_GOAL := serve
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -49,6 +49,10 @@ format: .venv/installed
 # Trains on 10,000 and on 1,000,000 drawn memes and prints the peak memory of each; half an hour, 4 GB of disk.
 scale: .venv/installed
 	$(BIN)/python benchmarks/training_scale.py $(ARGS)
+
+# Compares serving with the original's design and other model servers, in run/bench; half an hour, 8 GB of disk for them.
+bench: .venv/installed
+	@exec $(BIN)/python -m benchmarks.serving $(ARGS)
 
 clean:
 	rm -rf .venv run data/demo bundles/demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,60 @@
+"""The same judge of memes in every peer: transformers' CLIPModel in fp32 and a linear head.
+
+Does not know which server calls it. It runs in the peers' own environments and imports nothing of this project.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_BATCH_SIZE = 8  # as many as this project's archives take at once
+_MAX_TOKENS = 77
+
+
+class PreparedMeme(NamedTuple):
+    """Pixels [1, 3, size, size] and the caption as it came."""
+
+    pixels: torch.Tensor
+    text: str
+
+
+class Judge:
+    """Loads once; prepares memes one by one and judges them in batches."""
+
+    def __init__(self, backbone: str | Path) -> None:
+        folder = str(backbone)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._processor = CLIPImageProcessorPil.from_pretrained(folder)
+        self._clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self._head = torch.nn.Linear(2 * self._clip.config.projection_dim, 1)
+
+    def prepare(self, image: bytes, text: str) -> PreparedMeme:
+        """Decode a picture as CLIP's own transform does."""
+        picture = Image.open(io.BytesIO(image)).convert("RGB")
+        return PreparedMeme(self._processor(images=picture, return_tensors="pt")["pixel_values"], text)
+
+    @torch.inference_mode()
+    def predict(self, memes: Sequence[PreparedMeme]) -> list[dict[str, Any]]:
+        """Answer each meme of a batch."""
+        captions = [meme.text for meme in memes]
+        tokens = self._tokenizer(captions, padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt")
+        outputs = self._clip(
+            input_ids=tokens["input_ids"],
+            attention_mask=tokens["attention_mask"],
+            pixel_values=torch.cat([meme.pixels for meme in memes]),
+        )
+        features = torch.cat([outputs.image_embeds, outputs.text_embeds], dim=-1)
+        probabilities = torch.sigmoid(-self._head(features)).squeeze(-1).tolist()
+        return [
+            {"prediction": "Non-offensive" if probability >= 0.5 else "Offensive", "probability": probability}  # noqa: PLR2004
+            for probability in probabilities
+        ]

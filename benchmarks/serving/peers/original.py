@@ -1,0 +1,30 @@
+"""The original's design: Flask's development server and one meme at a time.
+
+    python original.py BACKBONE PORT
+
+Does not batch: a request that comes meanwhile waits.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from clip import Judge
+from flask import Flask, request
+
+app = Flask(__name__)
+
+
+@app.post("/predict")
+def predict() -> tuple[dict[str, Any], int]:
+    """Judge one meme."""
+    if "image" not in request.files or "text" not in request.form:
+        return {"error": "Missing image or text"}, 400
+    meme = judge.prepare(request.files["image"].read(), request.form["text"])
+    return judge.predict([meme])[0], 200
+
+
+if __name__ == "__main__":
+    judge = Judge(sys.argv[1])
+    app.run(host="127.0.0.1", port=int(sys.argv[2]), threaded=False)

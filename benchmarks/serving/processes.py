@@ -1,0 +1,193 @@
+"""A server's processes: started, found, paused, resumed, measured and ended together, whatever they are.
+
+Does not know what a server does. Its processes are those that descend from the first, are in its session, or carry the
+mark it was given in their environment; once seen, a process stays known, so that an orphan is ended too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+_MARK: Final = "MEMEGUARD_BENCHMARK"
+_GRACE_S: Final = 20.0
+_SIGN_OF_LIFE_S: Final = 0.7
+_GONE: Final = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
+
+
+class Family:
+    """A program and everything it starts; use it as a context manager, which ends them all.
+
+    One that does not sleep stays awake when it is paused.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str], sleeps: bool = True
+    ) -> None:
+        self.log = log
+        self._sleeps = sleeps
+        self._mark = uuid.uuid4().hex
+        self._known: dict[int, psutil.Process] = {}
+        with log.open("wb") as output:
+            self._popen = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**env, _MARK: self._mark},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def exit_status(self) -> int | None:
+        """Of the first program; None while it runs."""
+        return self._popen.poll()
+
+    def members(self) -> list[psutil.Process]:
+        """Every process that is alive, the first one first."""
+        for process in psutil.process_iter():
+            if process.pid not in self._known and self._is_member(process):
+                self._known[process.pid] = process
+        for process in list(self._known.values()):
+            with contextlib.suppress(*_GONE):
+                for child in process.children(recursive=True):
+                    self._known.setdefault(child.pid, child)
+        self._known = {pid: process for pid, process in self._known.items() if _is_alive(process)}
+        return sorted(self._known.values(), key=lambda process: process.pid != self._popen.pid)
+
+    def _is_member(self, process: psutil.Process) -> bool:
+        if process.pid == os.getpid():
+            return False
+        with contextlib.suppress(*_GONE):
+            if process.pid == self._popen.pid or os.getsid(process.pid) == self._popen.pid:
+                return True
+            return f"{_MARK}={self._mark}".encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+        return False
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all of them so far, that of children that have ended included."""
+        total = 0.0
+        for process in self.members():
+            with contextlib.suppress(*_GONE):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        return total
+
+    def pause(self) -> None:
+        """Stop every process, parents first, so that none of them notices the others' silence."""
+        if self._sleeps:
+            self._signal(self.members(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let every process go on, those without children first.
+
+        gunicorn's arbiter, for one, replaces a worker that showed no sign of life for 30 s; so the worker shows one
+        before the arbiter looks.
+        """
+        members = self.members()
+        parents = set()
+        for process in members:
+            with contextlib.suppress(*_GONE):
+                parents.add(process.ppid())
+        self._signal([process for process in members if process.pid not in parents], signal.SIGCONT)
+        time.sleep(_SIGN_OF_LIFE_S)
+        self._signal([process for process in reversed(members) if process.pid in parents], signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ask the first program to end, then make all of them; waits until they are gone."""
+        members = self.members()
+        self._signal(members, signal.SIGCONT)
+        if self._popen.poll() is None:
+            self._popen.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_GRACE_S)
+        members = [*members, *self.members()]
+        self._signal(members, signal.SIGKILL)
+        psutil.wait_procs(members, timeout=10)
+        if self._popen.poll() is None:
+            self._popen.kill()
+            self._popen.wait()
+
+    @staticmethod
+    def _signal(members: Sequence[psutil.Process], number: signal.Signals) -> None:
+        for process in members:
+            with contextlib.suppress(*_GONE):
+                process.send_signal(number)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(*_GONE):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+class PeakMemory:
+    """Samples the proportional set size (PSS) of a family while it is loaded.
+
+    A page that several processes share counts once in the sum. The kernel walks every page to answer, so it is asked
+    every ``interval_s`` only.
+
+    Attributes:
+        total: Largest sum over all processes, in bytes.
+        largest: Largest of a single process, in bytes.
+    """
+
+    def __init__(self, family: Family, *, interval_s: float = 2.0) -> None:
+        self.total = 0
+        self.largest = 0
+        self._family = family
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[Self]:
+        """Sample in a thread until the block ends, and once more then."""
+        thread = threading.Thread(target=self._run, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join()
+            self.sample()
+
+    def sample(self) -> None:
+        """Look once."""
+        sizes = [_pss(process) for process in self._family.members()]
+        self.total = max(self.total, sum(sizes))
+        self.largest = max(self.largest, *sizes, 0)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self.sample()
+
+
+def _pss(process: psutil.Process) -> int:
+    with contextlib.suppress(*_GONE):
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,74 @@
+"""Families of real processes: found, paused, resumed, measured, and ended however they try to get away."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from benchmarks.serving.processes import Family, PeakMemory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A child in a session of its own whose parent ends: nothing but the mark in its environment ties it to the family.
+_ORPHAN = """
+import subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+middle = f"import subprocess; subprocess.Popen({sleep!r}, start_new_session=True)"
+subprocess.run([sys.executable, "-c", middle], start_new_session=True)
+print("ready", flush=True)
+time.sleep(60)
+"""
+_BUSY = "print('ready', flush=True)\nblock = bytearray(80 * 2**20)\nwhile True: pass"
+
+
+def start(script: str, folder: Path) -> Family:
+    log = folder / "log"
+    family = Family([sys.executable, "-c", script], log=log, cwd=folder, env=dict(os.environ))
+    deadline = time.monotonic() + 20
+    while "ready" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return family
+
+
+def test_an_orphan_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
+    with start(_ORPHAN, tmp_path) as family:
+        members = family.members()
+        assert len(members) == 2
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in members)
+
+
+def test_a_paused_family_uses_no_processor_and_goes_on_when_resumed(tmp_path: Path) -> None:
+    with start(_BUSY, tmp_path) as family:
+        family.pause()
+        time.sleep(0.1)
+        before = family.cpu_seconds()
+        time.sleep(0.4)
+        assert family.cpu_seconds() == before
+        family.resume()
+        time.sleep(0.4)
+        assert family.cpu_seconds() > before
+        family.pause()  # one that sleeps is ended too
+    assert family.exit_status is not None
+
+
+def test_peak_memory_is_that_of_all_and_of_the_largest(tmp_path: Path) -> None:
+    with start(_BUSY, tmp_path) as family:
+        time.sleep(0.3)
+        memory = PeakMemory(family, interval_s=0.05)
+        with memory.sampling():
+            time.sleep(0.2)
+    assert 80 * 2**20 < memory.largest == memory.total < 200 * 2**20
+
+
+def test_an_error_ends_the_family(tmp_path: Path) -> None:
+    family = start(_BUSY, tmp_path)
+    with pytest.raises(RuntimeError), family:
+        raise RuntimeError
+    assert family.members() == []

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, TOKENIZER, REPORT = "config.json", "model.safetensors", "tokenizer.json", "report.json"
 BUNDLE_FILES = (CONFIG, WEIGHTS, TOKENIZER, REPORT)
-# Beside them, in an archive: the network as OpenVINO reads it, its constants, and the hashes of both.
-OPENVINO_NETWORK, OPENVINO_CONSTANTS, OPENVINO_CHECKSUMS = "openvino.xml", "openvino.bin", "openvino.json"
+# Beside them, in an archive: the networks as OpenVINO reads them, each with its constants, and the hashes of all.
+OPENVINO_CHECKSUMS = "openvino/sha256.json"
+OPENVINO_NETWORKS = ("openvino/image.xml", "openvino/text.xml", "openvino/head.xml")
+OPENVINO_FILES = tuple(f"{name[:-3]}{ending}" for name in OPENVINO_NETWORKS for ending in ("xml", "bin"))
 FORMAT = "memeguard-bundle"
 
 

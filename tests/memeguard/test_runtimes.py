@@ -146,7 +146,7 @@ def test_openvino_without_a_converted_network_is_refused(bundle_folder: Path) ->
         load_predictor(bundle_folder, runtime="openvino")
 
 
-@pytest.mark.parametrize("name", ["openvino.xml", "openvino.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["openvino/image.xml", "openvino/text.bin", "openvino/head.bin", "tokenizer.json"])
 def test_damage_is_noticed(converted: Path, tmp_path: Path, name: str) -> None:
     damaged = shutil.copytree(converted, tmp_path / "bundle")
     content = bytearray((damaged / name).read_bytes())
@@ -161,7 +161,7 @@ def test_damage_is_noticed(converted: Path, tmp_path: Path, name: str) -> None:
 
 def test_checksums_that_are_none_are_refused(converted: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(converted, tmp_path / "bundle")
-    for content in ("", "[]", json.dumps({"sha256": {}})):
-        (damaged / "openvino.json").write_text(content, "utf-8")
-        with pytest.raises(BundleError, match=r"openvino\.json"):
+    for content in ("", "[]", json.dumps({"openvino/image.xml": "0"})):
+        (damaged / "openvino" / "sha256.json").write_text(content, "utf-8")
+        with pytest.raises(BundleError, match=r"sha256\.json does not hold the hashes"):
             load_predictor(damaged)

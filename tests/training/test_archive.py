@@ -20,6 +20,7 @@ import yaml
 
 import memeguard
 from memeguard.bundle import load_bundle, save_bundle
+from memeguard.bundle_files import OPENVINO_FILES
 from memeguard.errors import BundleError
 from memeguard.torch_runtime import TorchPredictor
 from rollout.archives import find_archives, holds_archive
@@ -85,17 +86,17 @@ def test_an_archive_holds_code_bundle_and_configuration(built: Built, bundle_fol
     expected = {name: (root / name).read_bytes() for name in ("meme_handler.py", "model-config.yaml")}
     expected |= {f"memeguard/{path.name}": path.read_bytes() for path in (root / "memeguard").glob("*.py")}
     expected |= {f"bundle/{name}": content for name, content in tree_of(bundle_folder).items()}
-    converted = {name: held.pop(f"bundle/{name}") for name in ("openvino.xml", "openvino.bin", "openvino.json")}
+    converted = {name: held.pop(f"bundle/{name}") for name in OPENVINO_FILES}
+    hashes = json.loads(held.pop("bundle/openvino/sha256.json"))
     assert held == expected
-    hashes = {name: hashlib.sha256(converted[name]).hexdigest() for name in ("openvino.xml", "openvino.bin")}
-    assert json.loads(converted["openvino.json"]) == {"sha256": hashes}
+    assert hashes == {name: hashlib.sha256(content).hexdigest() for name, content in converted.items()}
 
 
 def test_an_archive_for_torch_carries_nothing_else(bundle_folder: Path, tmp_path: Path) -> None:
     card = build_archive(bundle_folder, "1.0.0", tmp_path, runtime="torch")
     assert list(card.runtimes) == ["torch"]
     with zipfile.ZipFile(tmp_path / "meme-1.0.0.mar") as file:
-        assert not [name for name in file.namelist() if "openvino." in name]
+        assert not [name for name in file.namelist() if "openvino/" in name]
 
 
 def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> None:
@@ -357,5 +358,9 @@ def test_only_the_bundle_itself_is_packed(bundle_folder: Path, tmp_path: Path) -
     build_archive(bundle, "1.0.0", tmp_path / "store")
     with zipfile.ZipFile(tmp_path / "store" / "meme-1.0.0.mar") as file:
         packed = {name.removeprefix("bundle/") for name in file.namelist() if name.startswith("bundle/")}
-    converted = {"openvino.xml", "openvino.bin", "openvino.json"}
-    assert packed - converted <= {"config.json", "model.safetensors", "tokenizer.json", "report.json"}
+    assert packed - {*OPENVINO_FILES, "openvino/sha256.json"} <= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "report.json",
+    }

@@ -6,23 +6,26 @@ Does not know what the bytes mean.
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from proxy.problems import Problem
+from proxy.read_deadlines import ReadDeadlines
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from flask import Request
+
+    from proxy.read_deadlines import Deadline
 
 CHUNK_BYTES = 64 * 1024
 # How much of an unwanted body is read and thrown away. Closing a connection with unread bytes on it resets it, and
 # many clients (requests among them) then never see the answer; but nobody may make us read forever.
 MAX_DRAINED_BYTES = 64 * 2**20
 MAX_DRAIN_S = 5.0
+_DEADLINES = ReadDeadlines()
 
 
 class RequestBody:
@@ -42,7 +45,8 @@ class RequestBody:
         self._stall_timeout_s = stall_timeout_s
         self._total_timeout_s = total_timeout_s
         self._failed = False
-        self._expired = False
+        self._deadline: Deadline | None = None
+        self._ended = False
         # gunicorn's threaded worker waits for a body without any limit: 32 stalled clients would be all it takes.
         # It sets the socket back to blocking before the connection's next request.
         self._connection: socket.socket | None = request.environ.get("gunicorn.socket")
@@ -67,6 +71,8 @@ class RequestBody:
 
     def drain(self) -> None:
         """Throw away what is left, within bounds, so that the client gets to read its answer."""
+        if self._ended:  # as in nearly every request: no clock has to be started
+            return
         deadline = time.monotonic() + MAX_DRAIN_S
         num_left = MAX_DRAINED_BYTES
         with contextlib.suppress(Problem), self._time_limit(MAX_DRAIN_S):  # the answer is already decided
@@ -80,33 +86,24 @@ class RequestBody:
         if self._connection is None or self._failed:
             yield
             return
-        timer = threading.Timer(seconds, self._expire, [self._connection])
-        timer.daemon = True
-        timer.start()
-        try:
+        with _DEADLINES.limit(self._connection, seconds) as self._deadline:
             yield
-        finally:
-            timer.cancel()
-
-    def _expire(self, connection: socket.socket) -> None:
-        self._expired = True
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RD)
 
     def _read(self) -> bytes:
         try:
             chunk = self._stream.read(CHUNK_BYTES)
         except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
             self._failed = True  # where the stream stands is unknown now, so it is not read again
-            if self._expired:
+            if self._deadline and self._deadline.passed:
                 raise self._too_slow() from error
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
                 message = f"no byte of the body arrived for {self._stall_timeout_s} s"
                 raise Problem(408, "request_timeout", message) from error
             raise Problem(400, "unreadable_body", "the body is cut off or its framing is broken") from error
-        if self._expired:  # what follows is missing, whatever this looks like
+        if self._deadline and self._deadline.passed:  # what follows is missing, whatever this looks like
             self._failed = True
             raise self._too_slow()
+        self._ended = not chunk
         return chunk
 
     def _too_slow(self) -> Problem:

@@ -347,7 +347,7 @@ def archive(
 @click.option("--model-store", type=_FOLDER, default="model_store", show_default=True)
 @click.option("--if-empty", is_flag=True, help="Do nothing when the model store holds an archive.")
 def starter(model_store: Path, *, if_empty: bool) -> None:
-    """Archive the starter, the model of real memes that comes with the repository, as version 0.2.0.
+    """Archive the starter, the model of real memes that comes with the repository, as version 0.2.1.
 
     Example: memeguard starter
     """

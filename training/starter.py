@@ -10,12 +10,12 @@ from typing import Final
 
 from training.archive import ArchiveError, Card, build_archive
 
-VERSION: Final = "0.2.0"  # after the demo model, before the first that is somebody's own
+VERSION: Final = "0.2.1"  # after the demo model, before the first that is somebody's own
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "bundle"
 
 
 def build_starter(model_store: Path) -> Card:
-    """Put the starter into ``model_store`` as version 0.2.0.
+    """Put the starter into ``model_store`` as version 0.2.1.
 
     Raises:
         ArchiveError: The version exists already, or only the package is installed and the repository not here.

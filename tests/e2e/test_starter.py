@@ -119,6 +119,6 @@ def test_a_second_starter_is_refused_and_the_first_kept(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     again = run_memeguard("starter", "--model-store", tmp_path)
     assert again.returncode == 1
-    assert "meme-0.2.0.mar exists already" in again.stderr
+    assert "meme-0.2.1.mar exists already" in again.stderr
     assert run_memeguard("starter", "--if-empty", "--model-store", tmp_path).returncode == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -18,6 +18,8 @@ from memeguard.bundle_files import (
     OPENVINO_CHECKSUMS,
     OPENVINO_FILES,
     OPENVINO_NETWORKS,
+    WEIGHTS,
+    check_files,
     check_hashes,
     read_model_config,
     read_tokenizer,
@@ -121,6 +123,7 @@ def _compile(core: Any, path: Path, settings: dict[str, Any]) -> Any:  # noqa: A
 
 
 def _check(directory: Path) -> None:
+    check_files(directory, (WEIGHTS,))  # not needed here, but who damages one file may have damaged what it came from
     path = directory / OPENVINO_CHECKSUMS
     if not path.is_file():
         raise BundleError(f"bundle {directory} holds no network converted for OpenVINO: it has no {OPENVINO_CHECKSUMS}")

@@ -146,7 +146,9 @@ def test_openvino_without_a_converted_network_is_refused(bundle_folder: Path) ->
         load_predictor(bundle_folder, runtime="openvino")
 
 
-@pytest.mark.parametrize("name", ["openvino/image.xml", "openvino/text.bin", "openvino/head.bin", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "name", ["openvino/image.xml", "openvino/text.bin", "openvino/head.bin", "tokenizer.json", "model.safetensors"]
+)
 def test_damage_is_noticed(converted: Path, tmp_path: Path, name: str) -> None:
     damaged = shutil.copytree(converted, tmp_path / "bundle")
     content = bytearray((damaged / name).read_bytes())

@@ -67,14 +67,20 @@ def test_the_repositorys_own_configuration_is_hardened() -> None:
 
 def test_overrides_win_and_the_effective_configuration_is_written(tmp_path: Path) -> None:
     launch = make_launch(tmp_path, overrides={"b": "3", "c": "4"})
-    assert launch.write_config() == {"a": "1", "b": "3", "c": "4"}
-    assert read_properties(tmp_path / "run" / "config.properties") == {"a": "1", "b": "3", "c": "4"}
+    expected = {"metrics_config": str(REPOSITORY / "rollout" / "metrics.yaml"), "a": "1", "b": "3", "c": "4"}
+    assert launch.write_config() == expected
+    assert read_properties(tmp_path / "run" / "config.properties") == expected
+
+
+def test_the_configuration_may_name_other_metrics(tmp_path: Path) -> None:
+    launch = make_launch(tmp_path, config="metrics_config=/etc/metrics.yaml\n", overrides={})
+    assert launch.write_config()["metrics_config"] == "/etc/metrics.yaml"
 
 
 def test_backslashes_reach_java_as_the_file_and_the_overrides_meant_them(tmp_path: Path) -> None:
     r"""Java reads \\ as one backslash: the file's lines are written for Java already, an override is not."""
     make_launch(tmp_path, config="a=\\\\d+\n", overrides={"b": '{"x": "\\u00e9"}'}).write_config()
-    written = (tmp_path / "run" / "config.properties").read_text("utf-8")
+    written = (tmp_path / "run" / "config.properties").read_text("utf-8").split("\n", 1)[1]  # after metrics_config
     assert written == 'a=\\\\d+\nb={"x": "\\\\u00e9"}\n'
 
 

@@ -90,6 +90,7 @@ def _load_pretrained(name: str) -> Backbone:
     with _errors_of(name):
         # Only safetensors: a .bin file is a pickle, which may run code.
         clip, found = CLIPModel.from_pretrained(name, use_safetensors=True, dtype="float32", output_loading_info=True)
+        clip.config.name_or_path = ""  # a bundle does not tell in which folder somebody kept it
         preprocessing = transformers.image_processing_utils.BaseImageProcessor.get_image_processor_dict(name)[0]
         image = ImageConfig(
             size=config.vision_config.image_size,

@@ -15,7 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model_archiver import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
@@ -23,13 +23,25 @@ from model_archiver.model_packaging import generate_model_archive
 import memeguard
 from memeguard.bundle_files import BUNDLE_FILES, hash_file, read_report
 from memeguard.torch_runtime import TorchPredictor
-from training.archive_proof import ArchiveError, Proof, draw_probes, prove, read_probes
+from training.archive_proof import (
+    ArchiveError,
+    Probe,
+    Proof,
+    ToleranceError,
+    draw_probes,
+    judge,
+    prove,
+    read_calibration,
+    read_probes,
+)
 from training.conversion import convert_to_openvino
 from training.evaluation.bundle_source import hash_bundle
 from training.evaluation.openings import count_openings
 
 if TYPE_CHECKING:
-    from memeguard.classifier import MemeClassifier
+    from collections.abc import Sequence
+
+    from memeguard.predictor import PreparedMeme
     from memeguard.runtimes import RuntimeName
 
 __all__ = ["MODEL_NAME", "ArchiveError", "Card", "build_archive", "require_new_version"]
@@ -37,6 +49,9 @@ __all__ = ["MODEL_NAME", "ArchiveError", "Card", "build_archive", "require_new_v
 MODEL_NAME = "meme"  # what clients write in /predictions/meme
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _HANDLER_ROOT = Path(memeguard.__file__).parent.parent
+
+Precision = Literal["auto", "int8", "float"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +68,7 @@ class Card:
         threshold: Probability of being non-offensive from which the answer is "non-offensive".
         num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
         runtimes: What the archive can be computed with, and how far each one's answers are from the bundle's.
+        int8_refused: Why networks in 8 bits were made, tried and not kept; None where that did not happen.
         report: What training measured.
     """
 
@@ -65,11 +81,18 @@ class Card:
     threshold: float
     num_test_openings: int
     runtimes: dict[str, Proof]
+    int8_refused: str | None
     report: dict[str, Any]
 
 
 def build_archive(
-    bundle: Path, version: str, model_store: Path, *, data: Path | None = None, runtime: RuntimeName = "openvino"
+    bundle: Path,
+    version: str,
+    model_store: Path,
+    *,
+    data: Path | None = None,
+    runtime: RuntimeName = "openvino",
+    precision: Precision = "auto",
 ) -> Card:
     """Write ``model_store/meme-<version>.mar`` and its card.
 
@@ -77,23 +100,37 @@ def build_archive(
         bundle: Folder of a bundle.
         version: ``major.minor.patch``; one that exists is never overwritten.
         model_store: Folder of archives; made if it is missing.
-        data: Labelled memes whose validation split proves the archive; drawn memes do if it is not given.
-        runtime: What it is made for. One for OpenVINO carries the converted network too; torch can compute any.
+        data: Labelled memes whose validation split proves the archive, and whose train split finds the ranges of 8
+            bits; drawn memes prove it if it is not given.
+        runtime: What it is made for. One for OpenVINO carries the converted networks too; torch can compute any.
+        precision: Of the converted networks. "auto" is 8 bits if ``data`` is given and they answer well enough, else
+            float, which is bf16 where the CPU has AMX and float32 elsewhere.
 
     Raises:
-        ArchiveError: The version is malformed or taken, or the archive answers otherwise than the bundle does.
+        ArchiveError: The version is malformed or taken, 8 bits are asked for without ``data`` or OpenVINO, or the
+            archive answers otherwise than the bundle does.
         BundleError: ``bundle`` cannot be read.
     """
     archive = require_new_version(version, model_store)
+    _require_calibration(precision, runtime, data)
     reference = TorchPredictor.from_folder(bundle)
     num_openings = count_openings(bundle, hash_bundle(bundle))
+    probes = draw_probes() if data is None else read_probes(data)
+    calibration: list[PreparedMeme] = []
+    if data is not None and runtime == "openvino" and precision != "float":
+        calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
+    maker = _Maker(bundle, version, reference, probes, judge(reference, probes), runtime)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
-        staging = _stage(bundle, reference.classifier, runtime, Path(scratch))
-        staged = _package(staging, version, Path(scratch))
-        unpacked = _unpack(staged, Path(scratch))
-        runtimes: list[RuntimeName] = ["torch"] if runtime == "torch" else ["torch", runtime]
-        proofs = prove(reference, unpacked, draw_probes() if data is None else read_probes(data), runtimes)
+        refused = None
+        try:
+            staged, proofs = maker.make(Path(scratch) / "first", calibration)
+        except ToleranceError as error:
+            if not calibration or precision == "int8":
+                raise
+            refused = str(error)
+            shutil.rmtree(Path(scratch) / "first")
+            staged, proofs = maker.make(Path(scratch) / "second", ())
         card = Card(
             version=version,
             archive=archive.name,
@@ -104,6 +141,7 @@ def build_archive(
             threshold=reference.config.labels.threshold,
             num_test_openings=num_openings,
             runtimes=proofs,
+            int8_refused=refused,
             report=read_report(bundle),
         )
         _publish(card, staged, archive)
@@ -120,19 +158,48 @@ def require_new_version(version: str, model_store: Path) -> Path:
     return archive
 
 
-def _stage(bundle: Path, classifier: MemeClassifier, runtime: RuntimeName, scratch: Path) -> Path:
-    """Lay out code and bundle, and what the runtime needs of its own, in one folder."""
-    staging = scratch / "staging"
-    staging.mkdir()
-    # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
-    shutil.copytree(_HANDLER_ROOT / "memeguard", staging / "memeguard", ignore=shutil.ignore_patterns("__pycache__"))
-    (staging / "bundle").mkdir()
-    for name in BUNDLE_FILES:  # and nothing else that may lie in that folder
-        if (bundle / name).is_file():
-            shutil.copyfile(bundle / name, staging / "bundle" / name)
-    if runtime == "openvino":
-        convert_to_openvino(classifier, staging / "bundle")
-    return staging
+def _require_calibration(precision: Precision, runtime: RuntimeName, data: Path | None) -> None:
+    if precision not in PRECISIONS:
+        raise ArchiveError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    if precision == "int8" and runtime != "openvino":
+        raise ArchiveError(f"precision int8 is for runtime openvino, not for {runtime}")
+    if precision == "int8" and data is None:
+        raise ArchiveError("precision int8 needs data: memes whose train split finds the ranges of 8 bits")
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes an archive and proves it, in a folder that is thrown away."""
+
+    bundle: Path
+    version: str
+    reference: TorchPredictor
+    probes: Sequence[Probe]
+    expected: list[float]
+    runtime: RuntimeName
+
+    def make(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> tuple[Path, dict[str, Proof]]:
+        """The archive and what was seen of it, or ``ArchiveError``; given memes its networks have 8 bits."""
+        scratch.mkdir()
+        archive = _package(self._stage(scratch, calibration), self.version, scratch)
+        runtimes: list[RuntimeName] = ["torch"] if self.runtime == "torch" else ["torch", self.runtime]
+        labels = self.reference.config.labels
+        return archive, prove(self.expected, labels, _unpack(archive, scratch), self.probes, runtimes)
+
+    def _stage(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> Path:
+        """Lay out code and bundle, and what the runtime needs of its own, in one folder."""
+        staging = scratch / "staging"
+        staging.mkdir()
+        # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
+        package = staging / "memeguard"
+        shutil.copytree(_HANDLER_ROOT / "memeguard", package, ignore=shutil.ignore_patterns("__pycache__"))
+        (staging / "bundle").mkdir()
+        for name in BUNDLE_FILES:  # and nothing else that may lie in that folder
+            if (self.bundle / name).is_file():
+                shutil.copyfile(self.bundle / name, staging / "bundle" / name)
+        if self.runtime == "openvino":
+            convert_to_openvino(self.reference.classifier, staging / "bundle", calibration=calibration)
+        return staging
 
 
 def _package(staging: Path, version: str, scratch: Path) -> Path:

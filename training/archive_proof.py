@@ -6,6 +6,7 @@ Does not know how an archive is made, nor where it goes.
 from __future__ import annotations
 
 import json
+import random
 import site
 import subprocess
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 NUM_DRAWN: Final = 24
 _MIN_MEMES, _MAX_MEMES = 16, 256  # of a validation split; reference and proof judge some twenty a second with ViT-B/32
+_MIN_CALIBRATION, _MAX_CALIBRATION = 16, 300  # NNCF's own default is 300
 _BATCH: Final = 8
 _LONG_CAPTION = "a caption of many words " * 40  # several chunks of 77 tokens
 
@@ -38,6 +40,10 @@ Probe = tuple[bytes, str]  # a picture's file and its caption
 
 class ArchiveError(Exception):
     """An archive that cannot be made, and why; nothing was left behind."""
+
+
+class ToleranceError(ArchiveError):
+    """An archive whose answers are too far from the bundle's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +61,8 @@ class Tolerance:
 
 # The same arithmetic in another batch; the last bits of float32 differ.
 SAME_ARITHMETIC: Final = Tolerance(logit=1e-4, flipped_share=0.0)
-# bf16 has 8 bits of mantissa. Real and random weights moved logits by up to 0.05 where they vary by 3; a quarter of a
-# logit is at most 0.06 of a probability. Decisions flip only where the probability is within that of the threshold.
+# bf16 has 8 bits of mantissa, int8 has 8 bits in all; they moved logits, which vary by 3, by at most 0.06 and 0.21. A
+# quarter of one is at most 0.06 of a probability; decisions flip only where the probability is that near the threshold.
 CONVERTED: Final = Tolerance(logit=0.25, flipped_share=0.01)
 TOLERANCES: Final[dict[RuntimeName, Tolerance]] = {"torch": SAME_ARITHMETIC, "openvino": CONVERTED}
 
@@ -66,7 +72,7 @@ class Proof:
     """What was seen of one runtime, beside what is allowed.
 
     Attributes:
-        precision: In which it multiplied here: "f32", or "bf16".
+        precision: In which it multiplied here: "f32", "bf16", or "int8".
         num_memes: Judged by both.
         max_logit_difference: From the bundle's logits.
         flipped_share: Of the decisions, in [0, 1].
@@ -80,34 +86,43 @@ class Proof:
     tolerance: Tolerance
 
     def check(self, runtime: str) -> None:
-        """Raise ``ArchiveError`` if more is seen than allowed; nan is."""
+        """Raise ``ToleranceError`` if more is seen than allowed; nan is."""
         if not self.max_logit_difference <= self.tolerance.logit:
-            raise ArchiveError(
+            raise ToleranceError(
                 f"the archive's logits ({runtime}, {self.precision}) differ from the bundle's by "
                 f"{self.max_logit_difference:g} on {self.num_memes} memes; the limit is {self.tolerance.logit:g}"
             )
         if self.flipped_share > self.tolerance.flipped_share:
-            raise ArchiveError(
+            raise ToleranceError(
                 f"the archive ({runtime}, {self.precision}) decides {self.flipped_share:.1%} of {self.num_memes} memes "
                 f"otherwise than the bundle; the limit is {self.tolerance.flipped_share:.1%}"
             )
 
 
-def prove(
-    reference: Predictor, unpacked: Path, probes: Sequence[Probe], runtimes: Sequence[RuntimeName]
-) -> dict[str, Proof]:
-    """Hold each runtime of the archive unpacked in ``unpacked`` against ``reference``, the bundle in float32.
-
-    Raises:
-        ArchiveError: The archive does not run on its own, or answers otherwise than it may.
-    """
+def judge(reference: Predictor, probes: Sequence[Probe]) -> list[float]:
+    """The reference's logits of the probes."""
     memes = [reference.prepare(image, text) for image, text in probes]
     batches = [memes[start : start + _BATCH] for start in range(0, len(memes), _BATCH)]
-    expected = [logit for batch in batches for logit in reference.logits(batch)]
+    return [logit for batch in batches for logit in reference.logits(batch)]
+
+
+def prove(
+    expected: list[float],
+    labels: LabelConfig,
+    unpacked: Path,
+    probes: Sequence[Probe],
+    runtimes: Sequence[RuntimeName],
+) -> dict[str, Proof]:
+    """Hold each runtime of the archive unpacked in ``unpacked`` against ``expected``, the bundle's logits in float32.
+
+    Raises:
+        ToleranceError: It answers otherwise than it may.
+        ArchiveError: It does not run on its own.
+    """
     for index, (image, text) in enumerate(probes):
         (unpacked / f"probe-{index}").write_bytes(image)
         (unpacked / f"probe-{index}.txt").write_bytes(text.encode())
-    decided = _decide(expected, reference.config.labels)
+    decided = _decide(expected, labels)
     proofs: dict[str, Proof] = {}
     for runtime in runtimes:
         precision, actual = judge_in_bare_process(unpacked, len(probes), runtime)
@@ -115,7 +130,7 @@ def prove(
             precision=precision,
             num_memes=len(probes),
             max_logit_difference=float(np.abs(np.array(expected) - actual).max()),
-            flipped_share=float(np.mean(decided != _decide(actual, reference.config.labels))),
+            flipped_share=float(np.mean(decided != _decide(actual, labels))),
             tolerance=TOLERANCES[runtime],
         )
         proofs[runtime].check(runtime)
@@ -167,6 +182,18 @@ def draw_probes() -> list[Probe]:
 def read_probes(data: Path) -> list[Probe]:
     """The validation split in ``data``, or the first 256 memes of it; raises ``ArchiveError`` if there are too few."""
     memes = read_split(data, "validation", verify_images=False)[:_MAX_MEMES]
-    if len(memes) < _MIN_MEMES:
-        raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {_MIN_MEMES} are needed")
+    _require(len(memes), _MIN_MEMES, f"{data} has {{}} validation memes")
     return [(meme.image_path.read_bytes(), meme.text) for meme in memes]
+
+
+def read_calibration(data: Path) -> list[Probe]:
+    """300 memes drawn from the train split in ``data``, or all; raises ``ArchiveError`` if there are too few."""
+    memes = read_split(data, "train", verify_images=False)
+    _require(len(memes), _MIN_CALIBRATION, f"{data} has {{}} training memes to calibrate 8 bits with")
+    chosen = random.Random(0).sample(range(len(memes)), min(len(memes), _MAX_CALIBRATION))  # noqa: S311 - no secret
+    return [(memes[index].image_path.read_bytes(), memes[index].text) for index in chosen]
+
+
+def _require(number: int, least: int, what: str) -> None:
+    if number < least:
+        raise ArchiveError(f"{what.format(number)}; at least {least} are needed")

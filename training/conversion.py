@@ -1,4 +1,4 @@
-"""Convert a classifier into the networks that ``memeguard.openvino_runtime`` compiles.
+"""Convert a classifier into the networks that ``memeguard.openvino_runtime`` compiles, in 8 bits if memes are given.
 
 Does not know whether the result is good enough to serve; ``training.archive_proof`` tells.
 
@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from memeguard.bundle_files import OPENVINO_CHECKSUMS, OPENVINO_FILES, OPENVINO_NETWORKS, hash_file, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from memeguard.classifier import MemeClassifier
+    from memeguard.predictor import PreparedMeme
 
 
 class _ImageEncoder(nn.Module):
@@ -57,10 +58,17 @@ class _ChunkEncoder(nn.Module):
         return self._classifier.encode_chunks(tokens_NT, last_N)
 
 
-def convert_to_openvino(classifier: MemeClassifier, directory: Path) -> None:
+def convert_to_openvino(
+    classifier: MemeClassifier, directory: Path, *, calibration: Sequence[PreparedMeme] = ()
+) -> None:
     """Write both towers and the head, with constants in half precision, and the hashes of all into ``directory``.
 
     Any number of memes, chunks and tokens may be given to them.
+
+    Args:
+        classifier: In float32.
+        directory: A bundle's.
+        calibration: Memes as they come; with any the towers are quantized by what these memes make of them.
     """
     size, context = classifier.config.image.size, classifier.config.text.context_length
     features_BD = torch.zeros(2, classifier.clip.projection_dim)
@@ -69,9 +77,14 @@ def convert_to_openvino(classifier: MemeClassifier, directory: Path) -> None:
         (_ChunkEncoder(classifier), (torch.zeros(3, min(9, context), dtype=torch.int64), torch.tensor([2, 1, 2]))),
         (classifier.head, (features_BD, features_BD)),
     ]
+    networks = [_convert(module, example) for module, example in parts]
+    if calibration:
+        from training.quantization import quantize_towers  # noqa: PLC0415 - two seconds that others need not wait
+
+        networks[:2] = quantize_towers(networks[0], networks[1], calibration)
     (directory / OPENVINO_CHECKSUMS).parent.mkdir()
-    for name, (module, example) in zip(OPENVINO_NETWORKS, parts, strict=True):
-        openvino.save_model(_convert(module, example), directory / name, compress_to_fp16=True)
+    for name, network in zip(OPENVINO_NETWORKS, networks, strict=True):
+        openvino.save_model(network, directory / name, compress_to_fp16=True)
     write_json(directory / OPENVINO_CHECKSUMS, {name: hash_file(directory / name) for name in OPENVINO_FILES})
 
 

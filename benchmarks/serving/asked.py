@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OURS: Final = "memeguard"
 DIRECT: Final = "memeguard-direct"
+FLOAT: Final = "memeguard-float"
 ORIGINAL: Final = "original"
 _GB: Final = 1e9
 
@@ -65,7 +66,7 @@ def compare(results: Results) -> list[Answer]:
     def p50(name: str) -> float:
         return median(results, "p50_s", target=name, clients=1)
 
-    peers = [name for name in targets_seen(results) if name not in {OURS, DIRECT, ORIGINAL}]
+    peers = [name for name in targets_seen(results) if name not in {OURS, DIRECT, FLOAT, ORIGINAL}]
     worker = max((row["peak_process_bytes"] for row in results.rows("cells", target=OURS)), default=math.nan)
     ours = f"requests/s, {most} clients, through the proxy"
     return [

@@ -18,9 +18,11 @@ from transformers import PreTrainedTokenizerFast
 from benchmarks.random_backbone import write_tiny, write_vit_b_32
 from memeguard.bundle import Bundle, save_bundle
 from memeguard.classifier import MemeClassifier
-from memeguard.config import ModelConfig
+from memeguard.config import LabelConfig, ModelConfig
 from training.backbones import COMPACT, load_backbone, load_tokenizer
 
+# Random weights answer 0.5 to every meme within 0.05. There the last bits would decide, and no archive would be proven.
+_THRESHOLD = 0.25
 _WRITERS = {"tiny": write_tiny, "vit-b-32": write_vit_b_32}
 
 
@@ -33,7 +35,13 @@ def write_model(kind: str, folder: Path) -> None:
     size = backbone.image.size
     preprocessing = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
     (backbone_folder / "preprocessor_config.json").write_text(json.dumps(preprocessing), encoding="utf-8")
-    config = ModelConfig(backbone=kind, clip=backbone.clip.config.to_dict(), image=backbone.image, text=backbone.text)
+    config = ModelConfig(
+        backbone=kind,
+        clip=backbone.clip.config.to_dict(),
+        image=backbone.image,
+        text=backbone.text,
+        labels=LabelConfig(threshold=_THRESHOLD),
+    )
     bundle = Bundle(MemeClassifier(config, backbone.clip).eval(), backbone.tokenizer)
     save_bundle(bundle, folder / "bundle")
 

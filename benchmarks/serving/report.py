@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.serving.asked import OURS, ceiling, compare, median, targets_seen
+from benchmarks.serving.asked import DIRECT, FLOAT, OURS, ceiling, compare, median, targets_seen
 from benchmarks.serving.servers import PEERS
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from benchmarks.serving.results import Results
 
-NAMES: Final = {OURS: "memeguard, through the proxy", f"{OURS}-direct": "memeguard, TorchServe alone", **PEERS}
+NAMES: Final = {
+    OURS: "memeguard, through the proxy",
+    DIRECT: "memeguard, TorchServe alone",
+    FLOAT: "memeguard not quantized, through the proxy",
+    **PEERS,
+}
 _COSTS: Final = {
     "caption_words": ("Caption", "words"),
     "picture_side": ("Picture", "side in pixels"),
@@ -50,8 +55,8 @@ def _header(results: Results) -> str:
         f"## Serving\n\n`{content['command']}`, commit {content['commit']}, {content['started']}, "
         f"{content.get('minutes', '?')} minutes; {hardware['processor']}, {hardware['cores']} cores{amx}, "
         f"{hardware['memory_gb']} GB, Python {content['python']}, load {hardware['load_average_at_start']:.1f} before. "
-        f"Model {settings['model']} with random weights; memes: {settings['data_folder'] or 'drawn'}, none sent twice "
-        f"in a cell, no cache. Medians of {num_repetitions} interleaved repetitions of {settings['seconds']:g} s "
+        f"Model {settings['model']} with random weights, in int8 where nothing else is said; "
+        f"memes: {settings['data_folder'] or 'drawn'}, none sent twice in a cell, no cache. Medians of {num_repetitions} interleaved repetitions of {settings['seconds']:g} s "
         f"each, the load generator on the same cores. Peers: {', '.join(content['peers'].values())}.\n"
     )
 

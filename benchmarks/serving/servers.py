@@ -6,6 +6,7 @@ Does not know how they are loaded or what is made of the figures.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -96,6 +97,12 @@ def plan_memeguard(store: Path, name: str = "memeguard") -> Plan:
 
     paths = [(name, 0, "/predict"), (f"{name}-direct", 1, "/predictions/meme")]
     return Plan(name=name, command=command, paths=paths, cwd=REPOSITORY, num_ports=len(options))
+
+
+def plan_memeguard_float(store: Path) -> Plan:
+    """The same on an archive that is not quantized; its target is the proxy."""
+    plan = plan_memeguard(store, "memeguard-float")
+    return dataclasses.replace(plan, paths=plan.paths[:1])
 
 
 def plan_peer(name: str, backbone: Path, python: Path) -> Plan:

@@ -22,8 +22,9 @@ from benchmarks.serving.costs import UNCACHED, measure_content, measure_reposts,
 from benchmarks.serving.load import Load
 from benchmarks.serving.loadgen_check import measure_generator
 from benchmarks.serving.memes import read_memes
-from benchmarks.serving.servers import StartError, peer_python, plan_memeguard, plan_peer, serving
+from benchmarks.serving.servers import StartError, peer_python, plan_memeguard, plan_memeguard_float, plan_peer, serving
 from benchmarks.serving.settings import Run
+from training.demo.drawing import write_demo_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def run_suite(settings: Settings, out: Path, results: Results) -> None:
     run = Run(settings=settings, memes=memes, results=results, clock=clock, scratch=scratch, logs=logs)
     try:
         archive = _make_archives(run)
-        plans = [plan_memeguard(scratch / "uncached")]
+        plans = [plan_memeguard(scratch / "uncached"), plan_memeguard_float(scratch / "float-uncached")]
         plans += [plan_peer(name, scratch / "backbone", python) for name, python in pythons.items()]
         measure_generator(run)
         _compare(run, plans)
@@ -73,12 +74,18 @@ def _install(settings: Settings, venvs: Path, results: Results) -> dict[str, Pat
 
 
 def _make_archives(run: Run) -> Path:
-    """Make model and archive; return the archive as it is made, beside which lies a copy without repost cache."""
+    """Make the model and its archives, in int8 and in float, and copies without cache; return the first."""
     run.clock.allows(0.0, f"the model ({run.settings.model}) and its archive")
     command = [sys.executable, "-m", "benchmarks.serving.model", run.settings.model, str(run.scratch)]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    archive = make_archive(run.scratch / "bundle", run.scratch / "archive")
+    data = run.settings.data_folder
+    if data is None:
+        data = run.scratch / "data"
+        write_demo_data(data, num_train=_NUM_DRAWN, num_validation=_NUM_DRAWN, num_test=4)
+    archive = make_archive(run.scratch / "bundle", run.scratch / "archive", data, "int8")
     copy_archive(archive, run.scratch / "uncached", UNCACHED)
+    in_float = make_archive(run.scratch / "bundle", run.scratch / "float", data, "float")
+    copy_archive(in_float, run.scratch / "float-uncached", UNCACHED)
     return archive
 
 

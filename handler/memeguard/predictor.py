@@ -78,7 +78,7 @@ class Predictor(MemePreparer, abc.ABC):
     """A model ready to judge memes; safe to call from several threads. ``runtimes`` says which kinds there are.
 
     Attributes:
-        precision: In which it multiplies: "f32" or "bf16".
+        precision: In which it multiplies: "f32", "bf16" or "int8".
     """
 
     precision: str

@@ -27,7 +27,9 @@ def test_the_short_form_measures_every_target_and_writes_its_report(tmp_path: Pa
     content = json.loads((tmp_path / "results.json").read_text())
     rows = content["rows"]
     assert {(row["target"], row["clients"]) for row in rows["cells"]} == {
-        (target, clients) for target in ("memeguard", "memeguard-direct", "original") for clients in (1, 4)
+        (target, clients)
+        for target in ("memeguard", "memeguard-direct", "memeguard-float", "original")
+        for clients in (1, 4)
     }
     assert all(row["num_errors"] == 0 and row["requests_per_s"] > 0 for row in rows["cells"])
     assert all(row["cpu_s_per_request"] > 0 and row["peak_bytes"] > 10**8 for row in rows["cells"])

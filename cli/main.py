@@ -344,7 +344,7 @@ def archive(bundle: Path, version: str, model_store: Path, **options: Any) -> No
 
     card = build_archive(bundle, version, model_store, **options)
     if card.int8_refused:
-        click.echo(f"int8 was tried and not kept: {card.int8_refused}", err=True)
+        click.echo(f"not in int8: {card.int8_refused}", err=True)
     seen = (
         f"{name} in {proof.precision} within {proof.max_logit_difference:.1e}" for name, proof in card.runtimes.items()
     )

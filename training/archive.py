@@ -68,7 +68,7 @@ class Card:
         threshold: Probability of being non-offensive from which the answer is "non-offensive".
         num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
         runtimes: What the archive can be computed with, and how far each one's answers are from the bundle's.
-        int8_refused: Why networks in 8 bits were made, tried and not kept; None where that did not happen.
+        int8_refused: Why the networks are not in 8 bits although labelled memes were given; None otherwise.
         report: What training measured.
     """
 
@@ -117,12 +117,17 @@ def build_archive(
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = draw_probes() if data is None else read_probes(data)
     calibration: list[PreparedMeme] = []
+    refused = None
     if data is not None and runtime == "openvino" and precision != "float":
-        calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
+        try:
+            calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
+        except ArchiveError as error:
+            if precision == "int8":
+                raise
+            refused = str(error)
     maker = _Maker(bundle, version, reference, probes, judge(reference, probes), runtime)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
-        refused = None
         try:
             staged, proofs = maker.make(Path(scratch) / "first", calibration)
         except ToleranceError as error:

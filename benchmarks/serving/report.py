@@ -56,7 +56,8 @@ def _header(results: Results) -> str:
         f"{content.get('minutes', '?')} minutes; {hardware['processor']}, {hardware['cores']} cores{amx}, "
         f"{hardware['memory_gb']} GB, Python {content['python']}, load {hardware['load_average_at_start']:.1f} before. "
         f"Model {settings['model']} with random weights, in int8 where nothing else is said; "
-        f"memes: {settings['data_folder'] or 'drawn'}, none sent twice in a cell, no cache. Medians of {num_repetitions} interleaved repetitions of {settings['seconds']:g} s "
+        f"memes: {settings['data_folder'] or 'drawn'}, none sent twice in a cell, "
+        f"no cache. Medians of {num_repetitions} interleaved repetitions of {settings['seconds']:g} s "
         f"each, the load generator on the same cores. Peers: {', '.join(content['peers'].values())}.\n"
     )
 

@@ -6,7 +6,10 @@ import copy
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -148,7 +151,7 @@ def test_given_memes_prove_an_archive_whatever_the_environment_says(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     probes: list[int] = []
     prove = archive.prove
-    monkeypatch.setattr(archive, "prove", lambda *given: (probes.append(len(given[2])), prove(*given))[1])
+    monkeypatch.setattr(archive, "prove", lambda *given: (probes.append(len(given[3])), prove(*given))[1])
     card = build_archive(bundle_folder, "10.0.1", tmp_path / "store", data=demo_folder)
     assert probes == [16]
     assert card.runtimes["torch"].max_logit_difference <= 1e-4
@@ -210,7 +213,7 @@ def test_a_converted_network_that_moves_logits_is_refused(
 ) -> None:
     """The network is converted with a bias that is not the original's."""
 
-    def convert(classifier: MemeClassifier, folder: Path) -> None:
+    def convert(classifier: MemeClassifier, folder: Path, **_: Any) -> None:
         other = copy.deepcopy(classifier)
         with torch.no_grad():
             other.head.classifier[-1].bias += 0.5
@@ -245,6 +248,70 @@ def test_a_converted_network_that_decides_otherwise_is_refused(
         ArchiveError, match=r"decides \d+\.\d% of 24 memes otherwise than the bundle; the limit is 1\.0%"
     ):
         build_archive(bundle, "1.0.0", tmp_path / "store")
+
+
+def test_labelled_memes_make_int8_which_is_proven(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    card = build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder)
+    proof = card.runtimes["openvino"]
+    assert (proof.precision, proof.num_memes, card.int8_refused) == ("int8", 16, None)
+    assert 0.0 < proof.max_logit_difference <= 0.25
+    card = build_archive(bundle_folder, "1.0.1", tmp_path / "store", data=demo_folder, precision="float")
+    assert card.runtimes["openvino"].precision in {"f32", "bf16"}
+    sizes = []
+    for version in ("1.0.0", "1.0.1"):
+        with zipfile.ZipFile(tmp_path / "store" / f"meme-{version}.mar") as file:
+            sizes.append(file.getinfo("bundle/openvino/image.bin").file_size)
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+@pytest.mark.parametrize("precision", ["auto", "int8"])
+def test_int8_that_moves_logits_is_not_kept(
+    bundle_folder: Path, demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    """Only with memes to calibrate with is the network converted with a bias that is not the original's."""
+
+    def convert(classifier: MemeClassifier, folder: Path, *, calibration: Any) -> None:
+        other = copy.deepcopy(classifier)
+        with torch.no_grad():
+            other.head.classifier[-1].bias += 0.5 * bool(calibration)
+        conversion.convert_to_openvino(other, folder)
+
+    monkeypatch.setattr(archive, "convert_to_openvino", convert)
+    message = r"\(openvino, \w+\) differ from the bundle's by 0\.[45]\d* on 16 memes; the limit is 0\.25"
+    if precision == "int8":
+        with pytest.raises(ArchiveError, match=message):
+            build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder, precision=precision)
+        assert not list((tmp_path / "store").iterdir())
+    else:
+        card = build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder)
+        assert card.int8_refused
+        assert re.search(message, card.int8_refused)
+        assert card.runtimes["openvino"].max_logit_difference < 0.25
+        assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["meme-1.0.0.json", "meme-1.0.0.mar"]
+
+
+def test_int8_needs_memes_and_openvino(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with pytest.raises(ArchiveError, match="precision int8 needs data"):
+        build_archive(bundle_folder, "1.0.0", store, precision="int8")
+    with pytest.raises(ArchiveError, match="precision int8 is for runtime openvino, not for torch"):
+        build_archive(bundle_folder, "1.0.0", store, data=demo_folder, runtime="torch", precision="int8")
+    with pytest.raises(ArchiveError, match="precision 'int4' is none of auto, int8, float"):
+        build_archive(bundle_folder, "1.0.0", store, precision="int4")  # type: ignore[arg-type]
+    write_demo_data(tmp_path / "few", num_train=12, num_validation=16, num_test=4)
+    message = "few has 12 training memes to calibrate 8 bits with; at least 16 are needed"
+    with pytest.raises(ArchiveError, match=message):
+        build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few", precision="int8")
+    assert not store.exists()
+    card = build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few")
+    assert card.int8_refused
+    assert message in card.int8_refused
+
+
+def test_quantizing_reports_to_nobody() -> None:
+    code = "import training.quantization; from nncf.telemetry.wrapper import telemetry as t; print(type(t).__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "unittest.mock\n"
 
 
 @pytest.mark.parametrize("crash", [RuntimeError, KeyboardInterrupt])
@@ -348,7 +415,7 @@ def test_data_that_prove_nothing_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=change(few))
-    assert not list((tmp_path / "store").iterdir())
+    assert not (tmp_path / "store").exists()
 
 
 def test_only_the_bundle_itself_is_packed(bundle_folder: Path, tmp_path: Path) -> None:

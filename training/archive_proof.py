@@ -182,18 +182,17 @@ def draw_probes() -> list[Probe]:
 def read_probes(data: Path) -> list[Probe]:
     """The validation split in ``data``, or the first 256 memes of it; raises ``ArchiveError`` if there are too few."""
     memes = read_split(data, "validation", verify_images=False)[:_MAX_MEMES]
-    _require(len(memes), _MIN_MEMES, f"{data} has {{}} validation memes")
+    if len(memes) < _MIN_MEMES:
+        raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {_MIN_MEMES} are needed")
     return [(meme.image_path.read_bytes(), meme.text) for meme in memes]
 
 
 def read_calibration(data: Path) -> list[Probe]:
     """300 memes drawn from the train split in ``data``, or all; raises ``ArchiveError`` if there are too few."""
     memes = read_split(data, "train", verify_images=False)
-    _require(len(memes), _MIN_CALIBRATION, f"{data} has {{}} training memes to calibrate 8 bits with")
+    if len(memes) < _MIN_CALIBRATION:
+        raise ArchiveError(
+            f"{data} has {len(memes)} training memes to calibrate int8 with; at least {_MIN_CALIBRATION} are needed"
+        )
     chosen = random.Random(0).sample(range(len(memes)), min(len(memes), _MAX_CALIBRATION))  # noqa: S311 - no secret
     return [(memes[index].image_path.read_bytes(), memes[index].text) for index in chosen]
-
-
-def _require(number: int, least: int, what: str) -> None:
-    if number < least:
-        raise ArchiveError(f"{what.format(number)}; at least {least} are needed")

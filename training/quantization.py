@@ -10,16 +10,16 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 os.environ["NNCF_CI"] = "1"  # or it would report its use to its makers
 
 import nncf
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
+from memeguard.captions import collate_captions
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import openvino
 
@@ -43,21 +43,17 @@ def quantize_towers(
         memes: Some hundred of those that it will judge.
     """
     pixels = [{"pixels_BCHW": meme.pixels_CHW[None]} for meme in memes]
-    chunks = [
-        {"tokens_NT": np.array([chunk]), "last_N": np.array([len(chunk) - 1])}
-        for meme in memes
-        for chunk in meme.chunks
-    ]
+    batches = [collate_captions([[chunk]]) for meme in memes for chunk in meme.chunks]
+    chunks = [{"tokens_NT": batch.tokens_NT, "last_N": batch.last_N} for batch in batches]
     return _quantize(image, pixels), _quantize(text, chunks)
 
 
-def _quantize(network: openvino.Model, inputs: Iterable[dict[str, Any]]) -> openvino.Model:
-    samples = list(inputs)
+def _quantize(network: openvino.Model, inputs: Sequence[dict[str, Any]]) -> openvino.Model:
     nncf.set_log_level(logging.ERROR)  # it names every layer it leaves alone
     return nncf.quantize(
         network,
-        nncf.Dataset(samples),
-        subset_size=len(samples),
+        nncf.Dataset(inputs),
+        subset_size=len(inputs),
         model_type=nncf.ModelType.TRANSFORMER,
         ignored_scope=_IN_FLOAT,
         advanced_parameters=_RANGES,

@@ -76,8 +76,12 @@ class OpenVinoPredictor(Predictor):
         if num_threads:
             settings["INFERENCE_NUM_THREADS"] = num_threads
         core = openvino.Core()
-        image, text, head = (_compile(core, directory / name, settings) for name in OPENVINO_NETWORKS)
-        is_quantized = core.read_model(directory / OPENVINO_NETWORKS[0]).has_rt_info(["nncf", "quantization"])
+        try:
+            networks = [core.read_model(directory / name) for name in OPENVINO_NETWORKS]
+            image, text, head = (core.compile_model(network, "CPU", settings) for network in networks)
+        except RuntimeError as error:
+            raise BundleError(f"bundle {directory} holds a network that cannot be compiled: {error}") from error
+        is_quantized = networks[0].has_rt_info(["nncf", "quantization"])
         self.precision = "int8" if is_quantized else image.get_property("INFERENCE_PRECISION_HINT").to_string()
         self._image, self._text, self._head = (each.create_infer_request() for each in (image, text, head))
         self._lock = threading.Lock()
@@ -116,13 +120,6 @@ def _infer(request: Any, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:  
     """What the network answers, in memory of its own: the request's is used again for the next."""
     answer: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0].copy()
     return answer
-
-
-def _compile(core: Any, path: Path, settings: dict[str, Any]) -> Any:  # noqa: ANN401
-    try:
-        return core.compile_model(path, "CPU", settings)
-    except RuntimeError as error:
-        raise BundleError(f"{path} cannot be compiled: {error}") from error
 
 
 def _check(directory: Path) -> None:

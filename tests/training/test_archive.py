@@ -299,7 +299,7 @@ def test_int8_needs_memes_and_openvino(bundle_folder: Path, demo_folder: Path, t
     with pytest.raises(ArchiveError, match="precision 'int4' is none of auto, int8, float"):
         build_archive(bundle_folder, "1.0.0", store, precision="int4")  # type: ignore[arg-type]
     write_demo_data(tmp_path / "few", num_train=12, num_validation=16, num_test=4)
-    message = "few has 12 training memes to calibrate 8 bits with; at least 16 are needed"
+    message = "few has 12 training memes to calibrate int8 with; at least 16 are needed"
     with pytest.raises(ArchiveError, match=message):
         build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few", precision="int8")
     assert not store.exists()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.picture import draw_speeds
+from benchmarks.serving.processes import stop_all
 from benchmarks.serving.report import write_report
 from benchmarks.serving.results import Results, describe_run
 from benchmarks.serving.servers import PEERS
@@ -40,6 +41,7 @@ def main() -> None:
         if not options.report_only:
             run_suite(settings, options.out.absolute(), results)
     finally:
+        stop_all()
         if results.rows("cells"):
             report = write_report(results, _PICTURE)
             (options.out / _PICTURE).write_bytes(draw_speeds(results))

@@ -8,16 +8,18 @@ with a model can answer, and its processor time per request far below theirs.
 
 from __future__ import annotations
 
+import os
 import re
 import socketserver
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.serving.load import Load, run_load
 from benchmarks.serving.memes import make_requests
+from benchmarks.serving.processes import Family
 from benchmarks.serving.servers import free_ports
+from benchmarks.serving.venvs import REPOSITORY
 
 if TYPE_CHECKING:
     from benchmarks.serving.settings import Run
@@ -56,10 +58,10 @@ def measure_generator(run: Run) -> None:
         return
     port = free_ports(1)[0]
     make = make_requests(run.memes, "/", {}, cell="generator")
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.serving.loadgen_check", str(port)])
-    try:
+    command = [sys.executable, "-m", "benchmarks.serving.loadgen_check", str(port)]
+    with Family(command, log=run.logs / "generator.log", cwd=REPOSITORY, env=os.environ) as server:
         once = Load(clients=1, seconds=5.0, warm_s=0.0, max_requests=1)
-        while run_load(port, make, once).num_errors and process.poll() is None:
+        while run_load(port, make, once).num_errors and server.exit_status is None:
             time.sleep(0.1)
         for clients in run.settings.clients:
             seconds = min(3.0, run.settings.seconds)
@@ -72,9 +74,6 @@ def measure_generator(run: Run) -> None:
                 num_errors=result.num_errors,
                 cpu_s_per_request=result.generator_cpu_s / max(1, result.num_requests),
             )
-    finally:
-        process.kill()
-        process.wait()
 
 
 if __name__ == "__main__":

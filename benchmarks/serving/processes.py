@@ -27,6 +27,8 @@ _MARK: Final = "MEMEGUARD_BENCHMARK"
 _GRACE_S: Final = 20.0
 _SIGN_OF_LIFE_S: Final = 0.7
 _GONE: Final = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_families: Final[set[Family]] = set()  # that have been started and not been stopped
 
 
 class Family:
@@ -42,7 +44,8 @@ class Family:
         self._sleeps = sleeps
         self._mark = uuid.uuid4().hex
         self._known: dict[int, psutil.Process] = {}
-        with log.open("wb") as output:
+        # An interrupt between the start of a process and the note of it would leave a process that nobody ends.
+        with log.open("wb") as output, _holding_interrupts():
             self._popen = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -52,6 +55,7 @@ class Family:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _families.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -130,12 +134,33 @@ class Family:
         if self._popen.poll() is None:
             self._popen.kill()
             self._popen.wait()
+        _families.discard(self)
 
     @staticmethod
     def _signal(members: Sequence[psutil.Process], number: signal.Signals) -> None:
         for process in members:
             with contextlib.suppress(*_GONE):
                 process.send_signal(number)
+
+
+def stop_all() -> None:
+    """End every family, those too whose ``with`` an interrupt kept from being entered."""
+    for family in list(_families):
+        family.stop()
+
+
+@contextlib.contextmanager
+def _holding_interrupts() -> Iterator[None]:
+    """Let what interrupts this process do so when the block has ended; for its main thread."""
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def _is_alive(process: psutil.Process) -> bool:

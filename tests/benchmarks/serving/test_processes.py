@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from benchmarks.serving.processes import Family, PeakMemory
+from benchmarks.serving.processes import Family, PeakMemory, stop_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +74,20 @@ def test_an_error_ends_the_family(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), family:
         raise RuntimeError
     assert family.members() == []
+
+
+def test_an_interrupt_while_a_process_starts_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)
+            started.append(psutil.Process(self.pid))
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(_BUSY, tmp_path)
+    assert started[0].is_running()
+    stop_all()
+    assert not started[0].is_running()

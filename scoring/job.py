@@ -18,7 +18,7 @@ import memeguard
 from memeguard.bundle_files import hash_file, read_model_config
 from memeguard.runtimes import AUTO, choose_runtime, load_predictor
 from scoring.errors import ScoringError
-from scoring.judging import chunk_size, judge
+from scoring.judging import chunk_size, judge, num_cores
 from scoring.meme_table import KINDS, read_table
 from scoring.parquet_file import require_pyarrow, write_parquet
 from scoring.partial_output import PartialOutput, Progress, require_same_job, sync_folder
@@ -292,6 +292,12 @@ def _resolve_device(name: str) -> str:
 def _load(folder: Path, job: dict[str, Any]) -> Predictor:
     device = job["device"]
     try:
-        return load_predictor(folder, runtime=job["runtime"], device=device, decode_timeout_s=_DECODE_TIMEOUT_S)
+        return load_predictor(
+            folder,
+            runtime=job["runtime"],
+            device=device,
+            num_streams=num_cores(),
+            decode_timeout_s=_DECODE_TIMEOUT_S,
+        )
     except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
         raise ScoringError(f"device {device!r} is not available here: {error}") from error

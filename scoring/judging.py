@@ -1,4 +1,4 @@
-"""Judge memes chunk by chunk: pictures are decoded in threads while the network is busy with those before.
+"""Judge memes chunk by chunk: every thread decodes a batch and then judges it, while the others do the same.
 
 Does not know where memes come from, nor where verdicts go.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from memeguard.errors import MemeError
@@ -18,33 +19,37 @@ from scoring.verdict_row import VerdictRow, make_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from memeguard.predictor import Predictor, PreparedMeme
     from scoring.meme_source import Item
 
 _CHUNK_MEMES: Final = 1024  # at least
-_NUM_AHEAD: Final = 2  # batches that are decoded, or being decoded, while one is judged
+_BATCHES_A_THREAD: Final = 2  # the one it is at, and the next
 
 
+@dataclass
 class _Chunk:
-    """Memes that are judged together and told in their order."""
+    """Memes that are told together, in their order."""
 
-    def __init__(self, items: list[Item]) -> None:
-        self.items = items
-        self.rows: list[VerdictRow | None] = [None] * len(items)
+    items: list[Item]
+    rows: dict[int, VerdictRow] = field(default_factory=dict)
 
-    def finish(self) -> list[VerdictRow] | None:
-        """All rows, once all are there."""
-        rows = [row for row in self.rows if row is not None]
-        return rows if len(rows) == len(self.rows) else None
+    def ordered_rows(self) -> list[VerdictRow]:
+        return [self.rows[place] for place in range(len(self.items))]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Places in a chunk, and what their memes will be once they are decoded."""
+    """Places in a chunk."""
 
     chunk: _Chunk
-    memes: dict[int, Future[PreparedMeme]]
+    places: list[int]
+
+
+def num_cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def chunk_size(batch_size: int) -> int:
@@ -59,64 +64,66 @@ def judge(
 
     What is in a batch depends on its chunk alone, so that whoever goes on at a chunk gets the same bits.
 
+    There are as many threads as cores and no more: with a network of as many streams that keeps every core busy, and
+    each further thread, be it one that only decodes, takes a core from a batch that has begun (benchmarks/README.md).
+
     Args:
         items: The memes; read in another thread.
-        predictor: What judges them.
+        predictor: What judges them, at most as many batches at once as it has streams.
         batch_size: How many go through the network at once, at most.
         advance: Told how many memes more have been dealt with.
     """
-    pool = ThreadPoolExecutor(max_workers=1 + min(4, len(os.sched_getaffinity(0))))  # one reads the list
-    try:
-        waiting: deque[_Batch] = deque()
-        for batch in itertools.chain(_prepare(items, predictor, batch_size, pool), itertools.repeat(None)):
-            if batch:
-                waiting.append(batch)
-                if len(waiting) <= _NUM_AHEAD:
-                    continue
-            elif not waiting:
-                return
-            judged = waiting.popleft()
-            _judge_batch(judged, predictor)
-            advance(len(judged.memes))
-            if rows := judged.chunk.finish():
-                yield rows
-    finally:
-        pool.shutdown(cancel_futures=True)
+    num_threads = num_cores()
+    free_streams = threading.Semaphore(predictor.num_streams)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(num_threads) as pool:
+        batches = _read_batches(items, batch_size, reader)
+        begun: deque[tuple[_Batch, Future[None]]] = deque()
+        try:
+            while True:
+                for batch in itertools.islice(batches, _BATCHES_A_THREAD * num_threads - len(begun)):
+                    begun.append((batch, pool.submit(_judge_batch, batch, predictor, free_streams)))
+                if not begun:
+                    return
+                batch, future = begun.popleft()
+                future.result()
+                advance(len(batch.places))
+                if not begun or begun[0][0].chunk is not batch.chunk:
+                    yield batch.chunk.ordered_rows()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _prepare(
-    items: Iterator[Item], predictor: Predictor, batch_size: int, pool: ThreadPoolExecutor
-) -> Iterator[_Batch]:
-    """Start to decode each batch when it is asked for; captions of like length share one, so that few are padded."""
+def _read_batches(items: Iterator[Item], batch_size: int, reader: ThreadPoolExecutor) -> Iterator[_Batch]:
+    """All batches of a chunk and then the next chunk's; captions of like length share one, so that few are padded."""
 
     def read_chunk() -> list[Item]:
         return list(itertools.islice(items, chunk_size(batch_size)))
 
-    following = pool.submit(read_chunk)
+    following = reader.submit(read_chunk)
     while read := following.result():
-        following = pool.submit(read_chunk)
+        following = reader.submit(read_chunk)
         chunk = _Chunk(read)
         places = sorted(range(len(read)), key=lambda place: len(read[place].text))
         for start in range(0, len(places), batch_size):
-            batch = places[start : start + batch_size]
-            yield _Batch(chunk, {place: pool.submit(_prepare_meme, read[place], predictor) for place in batch})
+            yield _Batch(chunk, places[start : start + batch_size])
+
+
+def _judge_batch(batch: _Batch, predictor: Predictor, free_streams: threading.Semaphore) -> None:
+    items, rows = batch.chunk.items, batch.chunk.rows
+    prepared: dict[int, PreparedMeme] = {}
+    for place in batch.places:
+        try:
+            prepared[place] = _prepare_meme(items[place], predictor)
+        except MemeError as error:
+            rows[place] = make_row(items[place].image, error)
+    if prepared:
+        with free_streams:
+            verdicts = predictor.predict(list(prepared.values()))
+        for place, verdict in zip(prepared, verdicts, strict=True):
+            rows[place] = make_row(items[place].image, verdict)
 
 
 def _prepare_meme(item: Item, predictor: Predictor) -> PreparedMeme:
     if item.fault:
         raise item.fault
     return predictor.prepare(read_picture(item.path), item.text)
-
-
-def _judge_batch(batch: _Batch, predictor: Predictor) -> None:
-    items, rows = batch.chunk.items, batch.chunk.rows
-    prepared: dict[int, PreparedMeme] = {}
-    for place, meme in batch.memes.items():
-        try:
-            prepared[place] = meme.result()
-        except MemeError as error:
-            rows[place] = make_row(items[place].image, error)
-    if prepared:
-        verdicts = predictor.predict(list(prepared.values()))
-        for place, verdict in zip(prepared, verdicts, strict=True):
-            rows[place] = make_row(items[place].image, verdict)

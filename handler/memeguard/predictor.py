@@ -79,9 +79,11 @@ class Predictor(MemePreparer, abc.ABC):
 
     Attributes:
         precision: In which it multiplies: "f32", "bf16" or "int8".
+        num_streams: How many batches at once it is at its fastest with.
     """
 
     precision: str
+    num_streams: int = 1
 
     @abc.abstractmethod
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:

@@ -35,6 +35,7 @@ def load_predictor(
     runtime: str = AUTO,
     device: str = "cpu",
     num_threads: int | None = None,
+    num_streams: int = 1,
     max_pixels: int = MAX_PIXELS,
     decode_timeout_s: float | None = None,
 ) -> Predictor:
@@ -45,6 +46,8 @@ def load_predictor(
         runtime: One of ``RUNTIMES``, or "auto" for ``choose_runtime``.
         device: As torch calls it; on CUDA the towers compute in bf16.
         num_threads: How many threads OpenVINO computes with, all cores by default; torch has its own setting.
+        num_streams: How many batches OpenVINO computes at once, with as many threads each as is their share: one is
+            for the shortest way of a batch, as many as cores for the most batches; torch computes one.
         max_pixels: See ``MemePreparer``.
         decode_timeout_s: The same.
 
@@ -58,7 +61,7 @@ def load_predictor(
         return _load_torch(directory, device, max_pixels, decode_timeout_s)
     if device != "cpu":
         raise BundleError(f"runtime openvino computes on the CPU, not on {device}")
-    return _load_openvino(directory, num_threads, max_pixels, decode_timeout_s)
+    return _load_openvino(directory, num_threads, num_streams, max_pixels, decode_timeout_s)
 
 
 def _load_torch(directory: Path, device: str, max_pixels: int, decode_timeout_s: float | None) -> Predictor:
@@ -77,12 +80,16 @@ def _load_torch(directory: Path, device: str, max_pixels: int, decode_timeout_s:
 
 
 def _load_openvino(
-    directory: Path, num_threads: int | None, max_pixels: int, decode_timeout_s: float | None
+    directory: Path, num_threads: int | None, num_streams: int, max_pixels: int, decode_timeout_s: float | None
 ) -> Predictor:
     try:
         from memeguard.openvino_runtime import OpenVinoPredictor  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BundleError("runtime openvino is not installed: pip install openvino") from error
     return OpenVinoPredictor(
-        directory, num_threads=num_threads, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s
+        directory,
+        num_threads=num_threads,
+        num_streams=num_streams,
+        max_pixels=max_pixels,
+        decode_timeout_s=decode_timeout_s,
     )

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.scoring.conftest import write_list
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "score_speed.py"
@@ -19,4 +21,6 @@ def test_score_is_measured_beside_its_ceiling(tmp_path: Path, bundle_folder: Pat
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     result = json.loads((tmp_path / "speed.json").read_text())
     assert result["batch_size"] in {4, 8}
-    assert result["ratio"] > 0
+    for streams in ("one_stream", "streams"):
+        assert result[f"ratio_{streams}"] == pytest.approx(result["score"] / result[f"ceiling_{streams}"], abs=2e-3)
+        assert result[f"ratio_{streams}"] > 0

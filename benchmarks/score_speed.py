@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/score_speed.py --model starter/bundle --data harmeme/memes.csv --images harmeme/img
 
-A ceiling is the network alone: memes that are prepared already, in batches of like caption length, at the best of
---batch-sizes; no file is opened. There are two: batches one after another, each computed by all cores (one stream), and
-as many at once as there are cores. Against them stands what `scoring.job` makes of the same memes, from reading the
+A ceiling is the network alone: memes that are prepared already; no file is opened. There are three: memes in the order
+of the list, sixteen at a time, which is the ceiling of the serving benchmark; those of like caption length together, at
+the best of --batch-sizes, one batch after another, each computed by all cores (one stream); and the same with as many
+batches at once as there are cores. Against them stands what `scoring.job` makes of the same memes, from reading the
 list to the last row on disk, without loading the model. Rounds alternate, for a machine's speed drifts; each ratio is
 the median of the rounds' ratios.
 """
@@ -30,9 +31,11 @@ from scoring.meme_source import read_picture
 if TYPE_CHECKING:
     from memeguard.predictor import Predictor, PreparedMeme
 
+_SERVED = 16  # memes of a batch in the serving benchmark's best ceiling, and of the archive's batchSize
+
 
 def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[PreparedMeme]:
-    """The first ``num`` memes that can be judged, ordered by the length of their captions."""
+    """The first ``num`` memes that can be judged, in their order."""
     prepared = []
     with open_source(asked) as source:
         for item in itertools.islice(source.items(), num):
@@ -40,7 +43,12 @@ def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[Prep
                 prepared.append(predictor.prepare(read_picture(item.path), item.text))
             except MemeError as error:
                 print(f"left out: {item.image}: {error}")
-    return sorted(prepared, key=lambda meme: sum(map(len, meme.chunks)))
+    return prepared
+
+
+def count_tokens(meme: PreparedMeme) -> int:
+    """Of its caption."""
+    return sum(map(len, meme.chunks))
 
 
 def measure_ceiling(predictor: Predictor, memes: list[PreparedMeme], batch_size: int) -> float:
@@ -72,33 +80,37 @@ def main() -> None:
         alone, parallel = predictors = [
             load_predictor(options.model, runtime=options.runtime, num_streams=num) for num in (1, num_cores())
         ]
-        memes = prepare(asked, alone, options.memes)
+        unsorted = prepare(asked, alone, options.memes)
+        memes = sorted(unsorted, key=count_tokens)
         sizes = [int(size) for size in options.batch_sizes.split(",")]
         for predictor, size in itertools.product(predictors, sizes):
             measure_ceiling(predictor, memes, size)  # OpenVINO prepares itself for every new shape
+        measure_ceiling(alone, unsorted, _SERVED)
         tried = [{size: measure_ceiling(predictor, memes, size) for size in sizes} for predictor in predictors]
         of_alone, of_parallel = (max(speeds, key=lambda size: speeds[size]) for speeds in tried)
+        ceilings = {
+            "serving": (alone, unsorted, _SERVED),
+            "one_stream": (alone, memes, of_alone),
+            "streams": (parallel, memes, of_parallel),
+        }
         rounds = []
         for number in range(options.rounds):
             # The middle of the round is score's, so that a drift of the machine takes from both sides alike.
-            ceilings = [(measure_ceiling(alone, memes, of_alone), measure_ceiling(parallel, memes, of_parallel))]
+            before = {name: measure_ceiling(*ceiling) for name, ceiling in ceilings.items()}
             settings = {**vars(asked), "out": Path(scratch) / f"{number}.csv", "batch_size": of_parallel}
             speed = score(ScoringSettings(**settings), tell=print).memes_per_s
-            parallel_after = measure_ceiling(parallel, memes, of_parallel)
-            ceilings.append((measure_ceiling(alone, memes, of_alone), parallel_after))
-            one_stream, streams = (statistics.mean(pair) for pair in zip(*ceilings, strict=True))
+            after = {name: measure_ceiling(*ceiling) for name, ceiling in ceilings.items()}
+            means = {name: (before[name] + after[name]) / 2 for name in ceilings}
             rounds.append({
                 "score": speed,
-                "ceiling_one_stream": one_stream,
-                "ceiling_streams": streams,
-                "ratio_one_stream": speed / one_stream,
-                "ratio_streams": speed / streams,
+                **{f"ceiling_{name}": mean for name, mean in means.items()},
+                **{f"ratio_{name}": speed / mean for name, mean in means.items()},
             })  # fmt: skip
             print(json.dumps({name: round(value, 3) for name, value in rounds[-1].items()}), flush=True)
     result = {
         "precision": alone.precision,
         "num_streams": parallel.num_streams,
-        "tokens_a_meme": round(statistics.mean(sum(map(len, meme.chunks)) for meme in memes), 1),
+        "tokens_a_meme": round(statistics.mean(map(count_tokens, memes)), 1),
         "batch_sizes": [{size: round(speed, 1) for size, speed in speeds.items()} for speeds in tried],
         "batch_size": of_parallel,
         **{name: round(statistics.median(each[name] for each in rounds), 3) for name in rounds[0]},

@@ -25,8 +25,8 @@ from tqdm import trange
 
 from memeguard.captions import CaptionTokenizer, collate_captions
 from memeguard.classifier import CaptionTensors, MemeClassifier
-from memeguard.config import CLIP_MEAN, CLIP_STD, ImageConfig, ModelConfig, TextConfig
-from memeguard.preprocess import normalize_pixels
+from memeguard.config import ImageConfig, ModelConfig, TextConfig
+from memeguard.torch_runtime import channel_statistics, normalize_pixels
 from starter.student import PICTURE_SIZE, Student
 from starter.teachers import PICTURE_DIM, TEXT_DIM
 from training.checkpoint import Checkpoint
@@ -146,6 +146,7 @@ class PictureLesson:
 
     def __init__(self, student: Student, lessons: PictureLessons, recipe: Recipe) -> None:
         self._classifier = _wrap(student)
+        self._statistics = channel_statistics(self._classifier.config.image)
         self._lessons, self._recipe = lessons, recipe
         self._named, self._unnamed = np.flatnonzero(lessons.named_N), np.flatnonzero(~lessons.named_N)
         sample = lessons.features_ND[:: max(1, len(lessons.features_ND) // 10_000)].astype(np.float32)
@@ -170,7 +171,7 @@ class PictureLesson:
             rng.choice(self._named, num_named, replace=False),
             rng.choice(self._unnamed, recipe.batch_size - num_named, replace=False),
         ])  # fmt: skip
-        pixels_BCHW = torch.from_numpy(normalize_pixels(lessons.pixels_NCHW[rows], CLIP_MEAN, CLIP_STD))
+        pixels_BCHW = normalize_pixels(torch.from_numpy(lessons.pixels_NCHW[rows]), *self._statistics)
         embeddings_BD = self._classifier.encode_images(pixels_BCHW)
         seen_BD = self.projector(embeddings_BD * TEXT_DIM**0.5).float()
         taught_BD = (lessons.features_ND[rows].astype(np.float32) - self._mean_D) / self._std_D

@@ -34,7 +34,6 @@ from training.archive_proof import (
     read_calibration,
     read_probes,
 )
-from training.conversion import convert_to_openvino
 from training.evaluation.bundle_source import hash_bundle
 from training.evaluation.openings import count_openings
 
@@ -203,6 +202,8 @@ class _Maker:
             if (self.bundle / name).is_file():
                 shutil.copyfile(self.bundle / name, staging / "bundle" / name)
         if self.runtime == "openvino":
+            from training.conversion import convert_to_openvino  # noqa: PLC0415 - who serves on a GPU may lack OpenVINO
+
             convert_to_openvino(self.reference.classifier, staging / "bundle", calibration=calibration)
         return staging
 

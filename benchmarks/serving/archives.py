@@ -21,11 +21,10 @@ _CONFIG: Final = "model-config.yaml"
 ARCHIVE: Final = f"meme-{_VERSION}.mar"
 
 
-def make_archive(bundle: Path, store: Path, data: Path, precision: str) -> Path:
-    """``memeguard archive``; raises ``CalledProcessError`` where it refuses."""
+def make_archive(bundle: Path, store: Path, *options: str) -> Path:
+    """``memeguard archive`` with ``options``; raises ``CalledProcessError`` where it refuses."""
     command = [sys.executable, "-m", "cli.main", "archive", str(bundle), "--version", _VERSION]
-    options = ["--model-store", str(store), "--data", str(data), "--precision", precision]
-    subprocess.run([*command, *options], check=True)
+    subprocess.run([*command, "--model-store", str(store), *options], check=True)
     return store / ARCHIVE
 
 

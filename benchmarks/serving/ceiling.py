@@ -47,8 +47,15 @@ for size in sizes:
 """
 
 
-def measure_ceiling(archive: Path, memes: Sequence[SentMeme], *, seconds: float) -> list[dict[str, Any]]:
-    """Memes a second at each of ``BATCH_SIZES``, ``seconds`` each, in a process of its own."""
+def measure_ceiling(
+    archive: Path,
+    memes: Sequence[SentMeme],
+    *,
+    seconds: float,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Memes a second at each of ``batch_sizes``, ``seconds`` each, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="mgb-") as temporary:
         folder = Path(temporary)
         unpack_archive(archive, folder)
@@ -59,8 +66,8 @@ def measure_ceiling(archive: Path, memes: Sequence[SentMeme], *, seconds: float)
         (folder / "memes.json").write_text(json.dumps(listing), encoding="utf-8")
         libraries = json.dumps([*site.getsitepackages(), site.getusersitepackages()])
         num_threads = len(os.sched_getaffinity(0))
-        settings = json.dumps({**read_settings(archive).get("memeguard", {}), "num_threads": num_threads})
-        arguments = [libraries, settings, json.dumps(BATCH_SIZES), str(seconds)]
+        settings = {**read_settings(archive).get("memeguard", {}), "num_threads": num_threads, "device": device}
+        arguments = [libraries, json.dumps(settings), json.dumps(batch_sizes), str(seconds)]
         # -I and -S leave nothing of this source tree on the path, as in training/archive.py.
         command = [sys.executable, "-I", "-S", "-c", _SCRIPT, *arguments]
         environment = {"OMP_NUM_THREADS": str(num_threads), **os.environ}

@@ -84,12 +84,12 @@ class MemeClassifier(nn.Module):
         self.head = FusionHead(self.clip.projection_dim, config.head)
 
     def encode_images(self, pixels_BCHW: Tensor) -> Tensor:
-        """Picture features [B, D], of unit length, from normalized float32 pixels."""
+        """Picture features float32 [B, D], of unit length, from normalized pixels."""
         pooled = self.clip.vision_model(pixel_values=pixels_BCHW).pooler_output
-        return functional.normalize(self.clip.visual_projection(pooled), dim=-1)
+        return functional.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
 
     def encode_chunks(self, tokens_NT: Tensor, last_N: Tensor) -> Tensor:
-        """Text features [N, D], of unit length, of chunks that end at the positions ``last_N``.
+        """Text features float32 [N, D], of unit length, of chunks that end at the positions ``last_N``.
 
         The text tower is causal, so padding on the right cannot reach the end token and no mask is needed. The end
         token's position is known here; transformers' own pooling looks for an id that older CLIP configurations
@@ -97,11 +97,14 @@ class MemeClassifier(nn.Module):
         """
         hidden_NTD = self.clip.text_model(input_ids=tokens_NT).last_hidden_state
         rows_N = torch.arange(hidden_NTD.shape[0], device=hidden_NTD.device)
-        return functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, last_N]), dim=-1)
+        return functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, last_N]).float(), dim=-1)
 
     def encode_captions(self, captions: CaptionTensors) -> Tensor:
         """Caption features [B, D]: the mean over a caption's chunks of their unit-length features."""
-        chunks_ND = self.encode_chunks(captions.tokens_NT, captions.last_N)
+        return self.pool_chunks(self.encode_chunks(captions.tokens_NT, captions.last_N), captions)
+
+    def pool_chunks(self, chunks_ND: Tensor, captions: CaptionTensors) -> Tensor:
+        """Caption features [B, D]: the mean over a caption's chunks of their features."""
         zeros_BD = chunks_ND.new_zeros(captions.num_memes, chunks_ND.shape[-1])
         sums_BD = zeros_BD.index_add(0, captions.meme_N, chunks_ND)
         counts_B = torch.bincount(captions.meme_N, minlength=captions.num_memes)

@@ -153,13 +153,3 @@ def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """
     square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=_BOX_MARGIN)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
-
-
-def normalize_pixels(
-    pixels_BCHW: NDArray[np.uint8], mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> NDArray[np.float32]:
-    """Scale uint8 pixels to [0, 1], then subtract ``mean`` and divide by ``std`` per channel (B, C, H, W as usual)."""
-    mean_C11 = np.array(mean, dtype=np.float32).reshape(3, 1, 1)
-    std_C11 = np.array(std, dtype=np.float32).reshape(3, 1, 1)
-    normalized: NDArray[np.float32] = (pixels_BCHW.astype(np.float32) / np.float32(255) - mean_C11) / std_C11
-    return normalized

@@ -44,7 +44,7 @@ def load_predictor(
     Args:
         directory: The bundle's.
         runtime: One of ``RUNTIMES``, or "auto" for ``choose_runtime``.
-        device: As torch calls it; on CUDA the towers compute in bf16.
+        device: As torch calls it; on CUDA the towers compute in bf16, recorded as CUDA graphs.
         num_threads: How many threads OpenVINO computes with, all cores by default; torch has its own setting.
         num_streams: How many batches OpenVINO computes at once, with as many threads each as is their share: one is
             for the shortest way of a batch, as many as cores for the most batches; torch computes one.
@@ -65,18 +65,12 @@ def load_predictor(
 
 
 def _load_torch(directory: Path, device: str, max_pixels: int, decode_timeout_s: float | None) -> Predictor:
-    import torch  # noqa: PLC0415
-
     from memeguard.bundle import load_bundle  # noqa: PLC0415
+    from memeguard.cuda_runtime import CudaPredictor  # noqa: PLC0415
     from memeguard.torch_runtime import TorchPredictor  # noqa: PLC0415
 
-    return TorchPredictor(
-        load_bundle(directory),
-        device=device,
-        precision=torch.float32 if device == "cpu" else torch.bfloat16,
-        max_pixels=max_pixels,
-        decode_timeout_s=decode_timeout_s,
-    )
+    kind = CudaPredictor if device.startswith("cuda") else TorchPredictor
+    return kind(load_bundle(directory), device=device, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s)
 
 
 def _load_openvino(

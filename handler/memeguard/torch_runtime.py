@@ -1,4 +1,7 @@
-"""Judge memes with torch: the reference that every other runtime is held against, and the one for CUDA."""
+"""Judge memes with torch: the reference that every other runtime is held against.
+
+Shape suffixes: B memes, C channels, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from memeguard.bundle import load_bundle
 from memeguard.captions import collate_captions
 from memeguard.classifier import CaptionTensors
 from memeguard.predictor import Predictor
-from memeguard.preprocess import MAX_PIXELS, normalize_pixels
+from memeguard.preprocess import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +45,13 @@ class TorchPredictor(Predictor):
         max_pixels: int = MAX_PIXELS,
         decode_timeout_s: float | None = None,
     ) -> None:
-        """``precision`` is what the towers multiply in: float32, or bfloat16 under autocast."""
+        """``precision`` is what the towers compute in, float32 or bfloat16; the head computes in float32."""
         config = bundle.classifier.config
         super().__init__(config, bundle.tokenizer, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s)
         self.device = torch.device(device)
         self.classifier = bundle.classifier.to(self.device).eval()
+        # Not autocast: that rounds the weights anew for every batch, and on a GPU the casts cost more than the towers.
+        self.classifier.clip.to(precision)
         self.precision = "bf16" if precision == torch.bfloat16 else "f32"
 
     @classmethod
@@ -60,9 +65,7 @@ class TorchPredictor(Predictor):
         if not memes:
             return []
         pixels_BCHW, captions = collate_memes(memes, self.config.image, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits_B = self.classifier(pixels_BCHW, captions)
-        values: list[float] = logits_B.float().tolist()
+        values: list[float] = self.classifier(pixels_BCHW, captions).tolist()
         return values
 
 
@@ -70,6 +73,17 @@ def collate_memes(
     memes: Sequence[PreparedMeme], image: ImageConfig, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, CaptionTensors]:
     """One batch as the classifier takes it, on ``device``: normalized pixels [B, 3, size, size] and captions."""
-    pixels = normalize_pixels(np.stack([meme.pixels_CHW for meme in memes]), image.mean, image.std)
-    captions = collate_captions([meme.chunks for meme in memes])
-    return torch.from_numpy(pixels).to(device), CaptionTensors.of(captions, device)
+    pixels_BCHW = torch.from_numpy(np.stack([meme.pixels_CHW for meme in memes])).to(device)
+    captions = CaptionTensors.of(collate_captions([meme.chunks for meme in memes]), device)
+    return normalize_pixels(pixels_BCHW, *channel_statistics(image, device)), captions
+
+
+def channel_statistics(image: ImageConfig, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, float32 [3, 1, 1]."""
+    mean_C11, std_C11 = (torch.tensor(values, device=device).view(3, 1, 1) for values in (image.mean, image.std))
+    return mean_C11, std_C11
+
+
+def normalize_pixels(pixels_BCHW: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
+    """Scale uint8 pixels to [0, 1], then subtract the mean and divide by the deviation: float32, where they lie."""
+    return (pixels_BCHW.float() / 255 - mean_C11) / std_C11

@@ -21,6 +21,6 @@ def test_score_is_measured_beside_its_ceiling(tmp_path: Path, bundle_folder: Pat
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     result = json.loads((tmp_path / "speed.json").read_text())
     assert result["batch_size"] in {4, 8}
-    for streams in ("one_stream", "streams"):
-        assert result[f"ratio_{streams}"] == pytest.approx(result["score"] / result[f"ceiling_{streams}"], abs=2e-3)
-        assert result[f"ratio_{streams}"] > 0
+    for ceiling in ("serving", "one_stream", "streams"):
+        assert result[f"ratio_{ceiling}"] == pytest.approx(result["score"] / result[f"ceiling_{ceiling}"], abs=2e-3)
+        assert result[f"ratio_{ceiling}"] > 0

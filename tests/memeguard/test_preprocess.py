@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from memeguard.config import CLIP_MEAN, CLIP_STD
+from memeguard.config import ImageConfig
 from memeguard.errors import (
     DamagedImageError,
     ImageTooLargeError,
@@ -24,7 +25,8 @@ from memeguard.errors import (
     SlowImageError,
     UnsupportedImageError,
 )
-from memeguard.preprocess import IMAGE_FORMATS, MAX_PIXELS, decode_image, normalize_pixels, resize_image
+from memeguard.preprocess import IMAGE_FORMATS, MAX_PIXELS, decode_image, resize_image
+from memeguard.torch_runtime import channel_statistics, normalize_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -311,14 +313,15 @@ def test_normalization_is_clips_own() -> None:
     pixels_BCHW = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
     processor = CLIPImageProcessorPil(do_resize=False, do_center_crop=False, do_convert_rgb=False)
     expected = processor(list(pixels_BCHW), input_data_format="channels_first", return_tensors="np")["pixel_values"]
-    actual = normalize_pixels(pixels_BCHW, CLIP_MEAN, CLIP_STD)
-    assert actual.dtype == np.float32
+    actual = normalize_pixels(torch.from_numpy(pixels_BCHW), *channel_statistics(ImageConfig(size=32)))
+    assert actual.dtype == torch.float32
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_normalization_follows_the_given_mean_and_deviation() -> None:
-    pixels_BCHW = np.full((1, 3, 1, 1), 51, dtype=np.uint8)  # 0.2
-    actual = normalize_pixels(pixels_BCHW, (0.0, 0.2, 0.4), (1.0, 1.0, 0.5))
+    pixels_BCHW = torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)  # 0.2
+    image = ImageConfig(size=1, mean=(0.0, 0.2, 0.4), std=(1.0, 1.0, 0.5))
+    actual = normalize_pixels(pixels_BCHW, *channel_statistics(image))
     np.testing.assert_allclose(actual.ravel(), [0.2, 0.0, -0.4], atol=1e-6)
 
 

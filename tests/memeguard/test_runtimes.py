@@ -111,8 +111,11 @@ def test_verdicts_outlive_the_next_request(openvino: Predictor) -> None:
 
 
 def test_bf16_with_torch_is_near_the_reference(converted: Path, reference: TorchPredictor) -> None:
-    """What CUDA computes in; autocast does the same on a CPU."""
+    """What CUDA computes in."""
     halved = TorchPredictor(load_bundle(converted), precision=torch.bfloat16)
+    parts = (halved.classifier.clip, halved.classifier.head)
+    dtypes = [{weight.dtype for weight in part.parameters()} for part in parts]
+    assert dtypes == [{torch.bfloat16}, {torch.float32}]
     memes = make_memes(reference, 5)
     assert (halved.precision, reference.precision) == ("bf16", "f32")
     assert halved.logits(memes) == pytest.approx(reference.logits(memes), abs=0.2)

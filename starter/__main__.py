@@ -24,6 +24,7 @@ from starter.texts import collect_texts
 from training.config import TrainingError
 from training.data.memes import DataError
 from training.data.reading import read_split
+from training.sweep.locks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ def main(data: Path, work: Path, out: Path, stage: tuple[str, ...]) -> None:
         rebuild = Rebuild(data, work, out)
         for name in stage or STAGES:
             click.echo(f"{name} …")
-            getattr(rebuild, name.replace("-", "_"))()
+            with hold(work / f"{name}.lock"):  # whoever else is at this stage ends first; then it is found done
+                getattr(rebuild, name.replace("-", "_"))()
     except (MaterialError, DataError, TrainingError, OSError) as error:
         sys.exit(f"error: {error}")
 

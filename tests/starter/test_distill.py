@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,10 +24,12 @@ from starter.student import PICTURE_SIZE, Student
 from starter.teachers import PICTURE_DIM, TEXT_DIM
 from training.backbones import TINY, load_backbone, load_tokenizer
 from training.config import TrainingError
+from training.sweep.locks import hold
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -349,6 +352,24 @@ def test_the_command_goes_all_the_way_from_memes_to_a_clip(
     texts = np.load(work / "texts-embeddings.npy")
     assert len(texts) == 40 * 9 + 9
     assert np.load(work / "pictures-pixels.npy", mmap_mode="r").shape == (40 * 2 + 1, 3, PICTURE_SIZE, PICTURE_SIZE)
+
+
+def test_two_runs_of_one_stage_take_turns(demo_folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, begun = threading.Event(), threading.Event()
+
+    def tell_and_hold(path: Path) -> AbstractContextManager[None]:
+        asked.set()
+        return hold(path)
+
+    monkeypatch.setattr(command, "hold", tell_and_hold)
+    monkeypatch.setattr(command.Rebuild, "texts", lambda _: begun.set())
+    run = threading.Thread(target=rebuild, args=(demo_folder, work, "--stage", "texts"))
+    with hold(work / "texts.lock"):
+        run.start()
+        assert asked.wait(timeout=60)
+        assert not begun.wait(timeout=0.5)
+    assert begun.wait(timeout=60)
+    run.join()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # make serve · make test · make check · make scale · make bench; each sets up .venv first, by itself.
-.PHONY: serve demo starter test test-containers check format scale bench clean
+.PHONY: serve demo starter test test-containers check format scale bench bench-gpu clean
 .DEFAULT_GOAL := serve
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -53,6 +53,10 @@ scale: .venv/installed
 # Compares serving with the original's design and other model servers, in run/bench; half an hour, 8 GB of disk for them.
 bench: .venv/installed
 	@exec $(BIN)/python -m benchmarks.serving $(ARGS)
+
+# What a CUDA device makes of this project's server, in run/bench-gpu; three minutes.
+bench-gpu: .venv/installed
+	@exec $(BIN)/python -m benchmarks.serving.gpu $(ARGS)
 
 clean:
 	rm -rf .venv run data/demo bundles/demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,6 @@
 """Measure this project's server on a GPU: through the proxy, without it, and the bare model, in one run.
 
-    .venv/bin/python -m benchmarks.serving.gpu --data ../shared/harmeme
+    make bench-gpu ARGS="--data ../shared/harmeme"
 
 Needs a CUDA device. Does not compare with other servers, and knows no targets.
 """

@@ -36,6 +36,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
     from training import archive, archive_proof, conversion
     from training.archive import ArchiveError, Card, build_archive
+    from training.conversion import convert_to_openvino
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,9 +218,9 @@ def test_a_converted_network_that_moves_logits_is_refused(
         other = copy.deepcopy(classifier)
         with torch.no_grad():
             other.head.classifier[-1].bias += 0.5
-        conversion.convert_to_openvino(other, folder)
+        convert_to_openvino(other, folder)
 
-    monkeypatch.setattr(archive, "convert_to_openvino", convert)
+    monkeypatch.setattr(conversion, "convert_to_openvino", convert)
     message = r"\(openvino, \w+\) differ from the bundle's by 0\.[45]\d* on 24 memes; the limit is 0\.25"
     with pytest.raises(ArchiveError, match=message):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
@@ -274,9 +275,9 @@ def test_int8_that_moves_logits_is_not_kept(
         other = copy.deepcopy(classifier)
         with torch.no_grad():
             other.head.classifier[-1].bias += 0.5 * bool(calibration)
-        conversion.convert_to_openvino(other, folder)
+        convert_to_openvino(other, folder)
 
-    monkeypatch.setattr(archive, "convert_to_openvino", convert)
+    monkeypatch.setattr(conversion, "convert_to_openvino", convert)
     message = r"\(openvino, \w+\) differ from the bundle's by 0\.[45]\d* on 16 memes; the limit is 0\.25"
     if precision == "int8":
         with pytest.raises(ArchiveError, match=message):

@@ -1,4 +1,4 @@
-# make serve · make test · make check · make scale · make bench; each sets up .venv first, by itself.
+# make serve · make test · make check · make scale · make bench · make bench-gpu; each sets up .venv first, by itself.
 .PHONY: serve demo starter test test-containers check format scale bench bench-gpu clean
 .DEFAULT_GOAL := serve
 

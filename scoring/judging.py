@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,19 +68,18 @@ def judge(
 
     Args:
         items: The memes; read in another thread.
-        predictor: What judges them, at most as many batches at once as it has streams.
+        predictor: What judges them.
         batch_size: How many go through the network at once, at most.
         advance: Told how many memes more have been dealt with.
     """
     num_threads = num_cores()
-    free_streams = threading.Semaphore(predictor.num_streams)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(num_threads) as pool:
         batches = _read_batches(items, batch_size, reader)
         begun: deque[tuple[_Batch, Future[None]]] = deque()
         try:
             while True:
                 for batch in itertools.islice(batches, _BATCHES_A_THREAD * num_threads - len(begun)):
-                    begun.append((batch, pool.submit(_judge_batch, batch, predictor, free_streams)))
+                    begun.append((batch, pool.submit(_judge_batch, batch, predictor)))
                 if not begun:
                     return
                 batch, future = begun.popleft()
@@ -108,7 +106,7 @@ def _read_batches(items: Iterator[Item], batch_size: int, reader: ThreadPoolExec
             yield _Batch(chunk, places[start : start + batch_size])
 
 
-def _judge_batch(batch: _Batch, predictor: Predictor, free_streams: threading.Semaphore) -> None:
+def _judge_batch(batch: _Batch, predictor: Predictor) -> None:
     items, rows = batch.chunk.items, batch.chunk.rows
     prepared: dict[int, PreparedMeme] = {}
     for place in batch.places:
@@ -117,8 +115,7 @@ def _judge_batch(batch: _Batch, predictor: Predictor, free_streams: threading.Se
         except MemeError as error:
             rows[place] = make_row(items[place].image, error)
     if prepared:
-        with free_streams:
-            verdicts = predictor.predict(list(prepared.values()))
+        verdicts = predictor.predict(list(prepared.values()))
         for place, verdict in zip(prepared, verdicts, strict=True):
             rows[place] = make_row(items[place].image, verdict)
 

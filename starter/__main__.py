@@ -24,7 +24,7 @@ from starter.texts import collect_texts
 from training.config import TrainingError
 from training.data.memes import DataError
 from training.data.reading import read_split
-from training.sweep.locks import hold
+from training.file_lock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

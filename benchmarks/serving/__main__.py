@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.picture import draw_speeds
-from benchmarks.serving.processes import stop_all
+from benchmarks.serving.processes import ending_all
 from benchmarks.serving.report import write_report
 from benchmarks.serving.results import Results, describe_run
 from benchmarks.serving.servers import PEERS
@@ -32,29 +31,19 @@ _PICTURE = "speeds.png"
 def main() -> None:
     """Parse the options, measure, write."""
     options = _parse(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
     settings = _settings(options)
     options.out.mkdir(parents=True, exist_ok=True)
     results = Results(options.out / "results.json", describe_run(_plain(settings)), resume=options.resume)
     try:
         if not options.report_only:
-            run_suite(settings, options.out.absolute(), results)
+            with ending_all():
+                run_suite(settings, options.out.absolute(), results)
     finally:
-        stop_all()
         if results.rows("cells"):
             report = write_report(results, _PICTURE)
             (options.out / _PICTURE).write_bytes(draw_speeds(results))
             (options.out / "report.md").write_text(report, encoding="utf-8")
             print(f"{report}\nThis is {options.out / 'report.md'}, with {_PICTURE} and results.json.", flush=True)
-
-
-def _end(number: int, _: object) -> None:
-    """Leave in good order: every server is ended on the way out, and no second Ctrl-C interrupts that."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    print("ending every server …", flush=True)
-    sys.exit(128 + number)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

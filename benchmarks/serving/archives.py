@@ -1,4 +1,4 @@
-"""Make the archive that is served, and copies of it with other settings, in a model store of the benchmark's own.
+"""Make the model and the archive that are served, and copies of it with other settings in a model store of their own.
 
 Does not know what the settings mean. ``memeguard archive`` makes the first; a copy differs in model-config.yaml alone.
 """
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _VERSION: Final = "1.0.0"
 _CONFIG: Final = "model-config.yaml"
 ARCHIVE: Final = f"meme-{_VERSION}.mar"
+
+
+def make_model(kind: str, folder: Path) -> None:
+    """``benchmarks.serving.model``, in a process of its own, whose memory and threads end with it."""
+    command = [sys.executable, "-m", "benchmarks.serving.model", kind, str(folder)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def make_archive(bundle: Path, store: Path, *options: str) -> Path:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from benchmarks.serving.archives import copy_archive, make_archive
+from benchmarks.serving.archives import copy_archive, make_archive, make_model
 from benchmarks.serving.ceiling import measure_ceiling
 from benchmarks.serving.cells import measure_cell
 from benchmarks.serving.costs import UNCACHED
 from benchmarks.serving.load import Load
 from benchmarks.serving.memes import read_memes
-from benchmarks.serving.processes import stop_all
+from benchmarks.serving.processes import ending_all
 from benchmarks.serving.servers import plan_memeguard, serving
 
 if TYPE_CHECKING:
@@ -53,17 +51,15 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     name = "cpu" if options.device == "cpu" else torch.cuda.get_device_name()
     try:
-        with tempfile.TemporaryDirectory(prefix="mgb-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="mgb-") as scratch, ending_all():
             _measure(options, memes, Path(scratch), rows)
     finally:
-        stop_all()
         content = json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1)
         (options.out / "results.json").write_text(content + "\n", encoding="utf-8")
 
 
 def _measure(options: argparse.Namespace, memes: list[SentMeme], scratch: Path, rows: list[dict[str, Any]]) -> None:
-    command = [sys.executable, "-m", "benchmarks.serving.model", options.model, str(scratch)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    make_model(options.model, scratch)
     archive = make_archive(scratch / "bundle", scratch / "archive", "--runtime", "torch")
     for row in measure_ceiling(
         archive, memes, seconds=options.seconds / 2, batch_sizes=_BATCH_SIZES, device=options.device

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -147,6 +148,25 @@ def stop_all() -> None:
     """End every family, those too whose ``with`` an interrupt kept from being entered."""
     for family in list(_families):
         family.stop()
+
+
+@contextlib.contextmanager
+def ending_all() -> Iterator[None]:
+    """End every family when the block ends, be it by Ctrl-C, SIGTERM or SIGHUP; then this process ends too."""
+    for number in _INTERRUPTS:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        stop_all()
+
+
+def _end(number: int, _: object) -> None:
+    """Leave in good order: every family is ended on the way out, and no second Ctrl-C interrupts that."""
+    for other in _INTERRUPTS:
+        signal.signal(other, signal.SIG_IGN)
+    print("ending every server …", flush=True)
+    sys.exit(128 + number)
 
 
 @contextlib.contextmanager

@@ -11,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.serving.archives import ARCHIVE, copy_archive, make_archive
+from benchmarks.serving.archives import ARCHIVE, copy_archive, make_archive, make_model
 from benchmarks.serving.ceiling import measure_ceiling
 from benchmarks.serving.cells import measure_cell
 from benchmarks.serving.clock import Clock
@@ -76,8 +75,7 @@ def _install(settings: Settings, venvs: Path, results: Results) -> dict[str, Pat
 def _make_archives(run: Run) -> Path:
     """Make the model and its archives, in int8 and in float, and copies without cache; return the first."""
     run.clock.allows(0.0, f"the model ({run.settings.model}) and its archive")
-    command = [sys.executable, "-m", "benchmarks.serving.model", run.settings.model, str(run.scratch)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    make_model(run.settings.model, run.scratch)
     data = run.settings.data_folder
     if data is None:
         data = run.scratch / "data"

@@ -82,6 +82,13 @@ class CaptionBatch(NamedTuple):
     num_memes: int
 
 
+def pad_tokens(tokens_NT: NDArray[np.int64], context_length: int, *, step: int) -> NDArray[np.int64]:
+    """Pad on the right, where a causal tower does not look, to a multiple of ``step`` or to ``context_length``."""
+    num_tokens = tokens_NT.shape[1]
+    padded = min(-(-num_tokens // step) * step, context_length)
+    return np.pad(tokens_NT, ((0, 0), (0, padded - num_tokens)))
+
+
 def collate_captions(captions: list[list[list[int]]]) -> CaptionBatch:
     """Lay the chunks of several captions (``CaptionTokenizer.encode``) into one padded batch."""
     chunks = [chunk for caption in captions for chunk in caption]

@@ -101,13 +101,14 @@ class MemeClassifier(nn.Module):
 
     def encode_captions(self, captions: CaptionTensors) -> Tensor:
         """Caption features [B, D]: the mean over a caption's chunks of their unit-length features."""
-        return self.pool_chunks(self.encode_chunks(captions.tokens_NT, captions.last_N), captions)
+        chunks_ND = self.encode_chunks(captions.tokens_NT, captions.last_N)
+        return self.pool_chunks(chunks_ND, captions.meme_N, captions.num_memes)
 
-    def pool_chunks(self, chunks_ND: Tensor, captions: CaptionTensors) -> Tensor:
+    def pool_chunks(self, chunks_ND: Tensor, meme_N: Tensor, num_memes: int) -> Tensor:
         """Caption features [B, D]: the mean over a caption's chunks of their features."""
-        zeros_BD = chunks_ND.new_zeros(captions.num_memes, chunks_ND.shape[-1])
-        sums_BD = zeros_BD.index_add(0, captions.meme_N, chunks_ND)
-        counts_B = torch.bincount(captions.meme_N, minlength=captions.num_memes)
+        zeros_BD = chunks_ND.new_zeros(num_memes, chunks_ND.shape[-1])
+        sums_BD = zeros_BD.index_add(0, meme_N, chunks_ND)
+        counts_B = torch.bincount(meme_N, minlength=num_memes)
         return sums_BD / counts_B[:, None]
 
     def forward(self, pixels_BCHW: Tensor, captions: CaptionTensors) -> Tensor:

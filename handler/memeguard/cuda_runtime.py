@@ -8,14 +8,12 @@ Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C chann
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from memeguard.captions import collate_captions
-from memeguard.classifier import CaptionTensors
+from memeguard.captions import collate_captions, pad_tokens
 from memeguard.torch_runtime import TorchPredictor, channel_statistics, normalize_pixels
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ class CudaPredictor(TorchPredictor):
         self._statistics = channel_statistics(self.config.image, self.device)
         self._encode_pixels = _RecordedTower(self._encode_raw_pixels, self.device)
         self._encode_tokens = _RecordedTower(self.classifier.encode_chunks, self.device)
-        self._lock = threading.Lock()
 
     @torch.inference_mode()
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
@@ -52,11 +49,12 @@ class CudaPredictor(TorchPredictor):
             return []
         pixels_BCHW = np.stack([meme.pixels_CHW for meme in memes])
         captions = collate_captions([meme.chunks for meme in memes])
-        tokens_NT = pad_tokens(captions.tokens_NT, self.config.text.context_length)
+        tokens_NT = pad_tokens(captions.tokens_NT, self.config.text.context_length, step=_TOKENS_STEP)
         with self._lock, torch.cuda.device(self.device):
             image_BD = self._encode_pixels(pixels_BCHW)
             chunks_ND = self._encode_tokens(tokens_NT, captions.last_N)
-            text_BD = self.classifier.pool_chunks(chunks_ND, CaptionTensors.of(captions, self.device))
+            meme_N = torch.from_numpy(captions.meme_N).to(self.device)
+            text_BD = self.classifier.pool_chunks(chunks_ND, meme_N, captions.num_memes)
             values: list[float] = self.classifier.head(image_BD, text_BD).tolist()
         return values
 
@@ -125,10 +123,3 @@ class _Recording:
 def round_up(num_rows: int) -> int:
     """The next power of two, so that a handful of recordings serve every size of batch."""
     return 1 << (num_rows - 1).bit_length()
-
-
-def pad_tokens(tokens_NT: NDArray[np.int64], context_length: int) -> NDArray[np.int64]:
-    """Pad on the right, where a causal tower does not look, to a multiple of 16 or to ``context_length``."""
-    num_tokens = tokens_NT.shape[1]
-    padded = min(-(-num_tokens // _TOKENS_STEP) * _TOKENS_STEP, context_length)
-    return np.pad(tokens_NT, ((0, 0), (0, padded - num_tokens)))

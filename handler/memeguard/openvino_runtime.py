@@ -26,7 +26,7 @@ from memeguard.bundle_files import (
     read_model_config,
     read_tokenizer,
 )
-from memeguard.captions import collate_captions
+from memeguard.captions import collate_captions, pad_tokens
 from memeguard.errors import BundleError
 from memeguard.predictor import Predictor
 from memeguard.preprocess import MAX_PIXELS
@@ -128,9 +128,7 @@ class _Stream:
 
     def _encode_chunks(self, chunks: list[list[int]]) -> NDArray[np.float32]:
         batch = collate_captions([[chunk] for chunk in chunks])
-        num_tokens = batch.tokens_NT.shape[1]
-        num_padded = min(-(-num_tokens // _TOKENS_STEP) * _TOKENS_STEP, self._context_length)
-        tokens_NT = np.pad(batch.tokens_NT, ((0, 0), (0, num_padded - num_tokens)))
+        tokens_NT = pad_tokens(batch.tokens_NT, self._context_length, step=_TOKENS_STEP)
         return _infer(self._text, tokens_NT, batch.last_N)
 
 

@@ -79,7 +79,7 @@ class Predictor(MemePreparer, abc.ABC):
 
     Attributes:
         precision: In which it multiplies: "f32", "bf16" or "int8".
-        num_streams: How many batches at once it is at its fastest with.
+        num_streams: How many batches it computes at once; who comes with one more waits.
     """
 
     precision: str

@@ -5,6 +5,7 @@ Shape suffixes: B memes, C channels, H height, W width.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +54,7 @@ class TorchPredictor(Predictor):
         # Not autocast: that rounds the weights anew for every batch, and on a GPU the casts cost more than the towers.
         self.classifier.clip.to(precision)
         self.precision = "bf16" if precision == torch.bfloat16 else "f32"
+        self._lock = threading.Lock()  # a batch has all cores, or the GPU, for itself
 
     @classmethod
     def from_folder(cls, directory: Path, *, device: str = "cpu") -> Self:
@@ -65,7 +67,8 @@ class TorchPredictor(Predictor):
         if not memes:
             return []
         pixels_BCHW, captions = collate_memes(memes, self.config.image, self.device)
-        values: list[float] = self.classifier(pixels_BCHW, captions).tolist()
+        with self._lock:
+            values: list[float] = self.classifier(pixels_BCHW, captions).tolist()
         return values
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from memeguard.cuda_runtime import pad_tokens, round_up
+from memeguard.captions import pad_tokens
+from memeguard.cuda_runtime import round_up
 from memeguard.runtimes import load_predictor
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def test_batches_are_rounded_up_to_powers_of_two() -> None:
 @pytest.mark.parametrize(("length", "padded"), [(2, 16), (16, 16), (17, 32), (64, 64), (65, 77), (77, 77)])
 def test_captions_are_padded_to_a_step_or_to_the_whole_context(length: int, padded: int) -> None:
     tokens_NT = np.arange(3 * length).reshape(3, length)
-    longer_NT = pad_tokens(tokens_NT, 77)
+    longer_NT = pad_tokens(tokens_NT, 77, step=16)
     assert longer_NT.shape == (3, padded)
     assert (longer_NT[:, :length] == tokens_NT).all()
     assert not longer_NT[:, length:].any()

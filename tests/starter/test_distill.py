@@ -24,7 +24,7 @@ from starter.student import PICTURE_SIZE, Student
 from starter.teachers import PICTURE_DIM, TEXT_DIM
 from training.backbones import TINY, load_backbone, load_tokenizer
 from training.config import TrainingError
-from training.sweep.locks import hold
+from training.file_lock import hold
 
 if TYPE_CHECKING:
     import random

@@ -5,7 +5,6 @@ flock(2) is the kernel's: after SIGKILL, or a power cut, nothing has to be clear
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import uuid
@@ -14,16 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from optuna.storages.journal import JournalFileOpenLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Wait for the lock on the file ``path``, made if it is missing, and hold it."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class Presence:

@@ -18,8 +18,8 @@ from training.config import TrainingConfig
 from training.evaluation.baselines import score_with_tfidf
 from training.evaluation.metrics import measure_scores
 from training.experiment import Experiment
+from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Leaderboard
-from training.sweep.locks import hold
 from training.sweep.plot import draw_leaderboard
 from training.sweep.study import Plan, SweepError, SweepStudy
 from training.trainer import train

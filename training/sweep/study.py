@@ -18,8 +18,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Failure, rank
-from training.sweep.locks import JournalLock, Presence, hold, is_present
+from training.sweep.locks import JournalLock, Presence, is_present
 from training.sweep.search_space import Axis, Configuration, Range, SearchSpace
 
 if TYPE_CHECKING:

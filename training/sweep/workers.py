@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Never, Protocol
 from tqdm import tqdm
 
 from training.config import TrainingConfig, TrainingError
-from training.sweep.locks import hold
+from training.file_lock import hold
 from training.sweep.study import Plan, SweepError, SweepStudy
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from training.config import TrainingConfig, TrainingError
-from training.sweep.locks import hold, is_present
+from training.file_lock import hold
+from training.sweep.locks import is_present
 from training.sweep.search_space import Range, SearchSpace, SearchSpaceError
 from training.sweep.study import JOURNAL, Plan, SweepError, SweepStudy
 from training.sweep.workers import run_sweep

@@ -27,7 +27,7 @@ starter: .venv/installed
 	$(BIN)/memeguard train --data $(DATA) --backbone $(REBUILT)/compact --out $(REBUILT)/bundle --resume \
 	  --tune lora --lora-rank 16 --backbone-lr 1e-3 --epochs 5 --augment --averaging 0.99 \
 	  --precision bf16 --storage fp16 --folds 0
-	$(BIN)/python -m starter.measure --data $(DATA) --bundle $(REBUILT)/bundle
+	$(BIN)/python -m starter.measure --data $(DATA) --model $(REBUILT)/bundle
 
 test: .venv/installed
 	$(BIN)/pytest $(ARGS)

@@ -16,16 +16,17 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from memeguard.torch_runtime import TorchPredictor
+from memeguard.runtimes import load_predictor
 from training.augmentation import blank_picture
 from training.data.meme_file import label_array
 from training.data.reading import read_split
+from training.evaluation.bundle_source import open_bundle
 from training.misreading import misread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memeguard.predictor import PreparedMeme, Verdict
+    from memeguard.predictor import Predictor, PreparedMeme, Verdict
     from training.data.memes import Meme
 
 _SEED: Final = 0
@@ -54,7 +55,7 @@ def caption_variants() -> dict[str, Callable[[str], str]]:
     }
 
 
-def measure_robustness(predictor: TorchPredictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
+def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
     """AUROC, change and flips for each of ``caption_variants``; the caption alone is judged with a grey picture."""
     prepared = [predictor.prepare(meme.image_path.read_bytes(), "") for meme in tqdm(memes, disable=None)]
     offensive_N = label_array(memes)
@@ -73,7 +74,7 @@ def measure_robustness(predictor: TorchPredictor, memes: Sequence[Meme]) -> dict
     return found
 
 
-def measure_latency(predictor: TorchPredictor, memes: Sequence[Meme]) -> list[float]:
+def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
     """Milliseconds that the network takes for each meme by itself, decoding and tokens not counted."""
     times = []
     for number, meme in enumerate(memes):
@@ -85,7 +86,7 @@ def measure_latency(predictor: TorchPredictor, memes: Sequence[Meme]) -> list[fl
     return times
 
 
-def _judge(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
+def _judge(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
     return [
         verdict
         for start in range(0, len(memes), _BATCH)
@@ -104,15 +105,20 @@ def _compare(verdicts: Sequence[Verdict], usual: Sequence[Verdict], offensive_N:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True)
-@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), default=Path(__file__).parent / "bundle")
-def main(data: Path, bundle: Path) -> None:
-    """Print how robust and how fast BUNDLE is on the validation memes in DATA."""
-    predictor = TorchPredictor.from_folder(bundle)
+@click.option(
+    "--model", type=click.Path(path_type=Path, exists=True), default=Path(__file__).parent / "bundle",
+    help="A bundle (torch computes), or an archive (as it is served).  [default: the starter]",
+)  # fmt: skip
+def main(data: Path, model: Path) -> None:
+    """Print how robust and how fast MODEL is on the validation memes in DATA."""
     memes = read_split(data, "validation", verify_images=False)
     click.echo("| caption | AUROC | median change | flipped |\n|---|---|---|---|")
-    for name, found in measure_robustness(predictor, memes).items():
-        click.echo(f"| {name} | {found.auroc:.3f} | {found.median_change:.3f} | {found.num_flipped} of {len(memes)} |")
-    times = measure_latency(predictor, memes)
+    with open_bundle(model) as folder:
+        predictor = load_predictor(folder)
+        for name, found in measure_robustness(predictor, memes).items():
+            figures = f"{found.auroc:.3f} | {found.median_change:.3f} | {found.num_flipped} of {len(memes)}"
+            click.echo(f"| {name} | {figures} |")
+        times = measure_latency(predictor, memes)
     p50, p95 = np.percentile(times, [50, 95])
     click.echo(f"one meme at a time: p50 {p50:.1f} ms, p95 {p95:.1f} ms")
 

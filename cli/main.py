@@ -142,9 +142,6 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 @click.option("--folds", "num_folds", type=int,
               help="Folds whose held-out predictions set threshold and temperature; 0: validation.  "
                    "[default: 5 for head]")  # fmt: skip
-@click.option("--self-distillation", type=float, metavar="SHARE",
-              help="Share of each label that gives way to what models say that did not see the meme, such as 0.9; "
-                   "takes 6 trainings, with --folds 21.  [default: 0]")  # fmt: skip
 @_cache_option
 @click.option(
     "--resume", is_flag=True, help="Go on with what an interrupted run left beside --out, if it left anything."

@@ -42,14 +42,12 @@ def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> f
 
 
 @torch.no_grad()
-def undo_class_weights(head: FusionHead, targets: NDArray[np.float64]) -> None:
+def undo_class_weights(head: FusionHead, labels: NDArray[np.int64]) -> None:
     """Shift the last bias by what the loss's weight of the offensive memes added to every logit.
-
-    ``targets`` [N] are the probabilities of being offensive that were learnt.
 
     A weight w on the positive class moves the optimal log-odds by log w (Elkan 2001, "The Foundations of Cost-Sensitive
     Learning"); the order of the memes stays.
     """
-    num_offensive = float(targets.sum())
+    num_offensive = int(labels.sum())
     last: nn.Linear = head.classifier[-1]  # type: ignore[assignment]
-    last.bias.sub_(math.log((len(targets) - num_offensive) / num_offensive))
+    last.bias.sub_(math.log((len(labels) - num_offensive) / num_offensive))

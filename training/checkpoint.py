@@ -85,10 +85,6 @@ class Checkpoint:
         self._check_settings(settings)
         return tensors, state
 
-    def remove(self) -> None:
-        """Forget the state, if one was kept."""
-        self.path.unlink(missing_ok=True)
-
     def _check_settings(self, found: dict[str, Any]) -> None:
         wanted = json.loads(json.dumps(self.settings))
         names = sorted((found.keys() | wanted.keys()) - _ADJUSTABLE)

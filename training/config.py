@@ -37,7 +37,7 @@ _WHOLE_NUMBERS: Final = {
     "hidden_dim": (1, 2**16),
 }
 _MAX_LEARNING_RATE: Final = 10.0
-_SHARES: Final = ("averaging", "layer_decay", "lora_dropout", "self_distillation", "weight_decay")
+_SHARES: Final = ("averaging", "layer_decay", "lora_dropout", "weight_decay")
 
 # What suits each way of tuning where it is not the dataclass's default; learning rates as in the literature: LoRA's of
 # Hu et al. 2021, 1e-5 for the blocks of a CLIP (Dong et al. 2022, "CLIP Itself is a Strong Fine-tuner").
@@ -81,9 +81,6 @@ class TrainingConfig:
             place (Polyak & Juditsky 1992); 0 keeps the weights themselves.
         augment: Whether towers that learn see each meme a little otherwise each time (see ``augmentation``); ``tune``
             has to say which.
-        self_distillation: Share, in [0, 1], of each meme's target that is not its label but what models make of the
-            meme that saw neither it nor a near-duplicate (see ``SelfDistillation``). Takes six trainings in place of
-            one, or 21 with a cross-validation of five folds.
         seed: Same seed, same data, same machine: same bundle.
         device: ``auto``, or one of torch's names.
         precision: ``bf16`` is mixed precision; ``auto`` is that for towers that learn on a GPU that has
@@ -114,7 +111,6 @@ class TrainingConfig:
     num_folds: int | None = None
     averaging: float = 0.0
     augment: bool = False
-    self_distillation: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
@@ -138,9 +134,6 @@ class TrainingConfig:
         self._check_fractions()
         if self.num_folds == 1:
             raise TrainingError("num_folds is 1; it must be 0, or at least 2")
-        if self.num_folds == 2 and self.self_distillation:  # noqa: PLR2004 - a fold for the teachers, and one for each
-            hint = "0, or at least 3: one fold is held out, and of the others teachers need two"
-            raise TrainingError(f"num_folds is 2; with self_distillation it must be {hint}")
         if self.accumulation_steps > self.batch_size:
             limit = f"at most batch_size, {self.batch_size}"
             raise TrainingError(f"accumulation_steps is {self.accumulation_steps}; it must be {limit}")

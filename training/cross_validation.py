@@ -5,7 +5,7 @@ Does not know what the judgements are used for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from training.checkpoint import Checkpoints
     from training.experiment import Experiment
-    from training.self_distillation import SelfDistillation
 
 _NUM_FOLDS: Final = 5
 _MAX_MEMES: Final = 50_000  # of more, a validation split says as much
@@ -87,36 +86,10 @@ def part_into_folds(experiment: Experiment, config: TrainingConfig, cache_dir: P
         raise
 
 
-def require_folds(experiment: Experiment, config: TrainingConfig, purpose: str, cache_dir: Path | None = None) -> Folds:
-    """Five folds for the setting called ``purpose``, whatever ``config.num_folds`` is.
-
-    Raises:
-        TrainingError: They cannot be made.
-    """
-    try:
-        folds = part_into_folds(experiment, replace(config, num_folds=_NUM_FOLDS), cache_dir)
-    except TrainingError as error:
-        raise TrainingError(f"{purpose} needs {_NUM_FOLDS} folds: {error}") from error
-    assert folds is not None  # noqa: S101 - five were asked for
-    return folds
-
-
 def predict_out_of_fold(
-    experiment: Experiment,
-    config: TrainingConfig,
-    folds: Folds,
-    *,
-    distillation: SelfDistillation | None = None,
-    checkpoints: Checkpoints | None = None,
+    experiment: Experiment, config: TrainingConfig, folds: Folds, *, checkpoints: Checkpoints | None = None
 ) -> OutOfFold:
     """Train once for each fold on the others; each training stops early on the validation split, as the final one does.
-
-    Args:
-        experiment: What is trained on.
-        config: How.
-        folds: Which memes are held out together.
-        distillation: Over the same folds; says what to learn of the others. Their labels by default.
-        checkpoints: Where unfinished trainings are kept.
 
     Raises:
         TrainingError: A loss is not finite.
@@ -126,7 +99,6 @@ def predict_out_of_fold(
         name = f"fold-{number + 1}"
         rest, held_out = np.flatnonzero(folds.numbers != number), np.flatnonzero(folds.numbers == number)
         checkpoint = checkpoints.named(name) if checkpoints else None
-        targets = distillation.targets(number) if distillation else None
-        fitted = experiment.fit(config, rows=rest, targets=targets, checkpoint=checkpoint, title=name)
+        fitted = experiment.fit(config, rows=rest, checkpoint=checkpoint, title=name)
         logits[held_out] = experiment.predict_logits(fitted.classifier, "train", held_out)
     return OutOfFold(logits=logits, folds=folds)

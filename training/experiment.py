@@ -114,17 +114,14 @@ class Experiment:
         config: TrainingConfig,
         *,
         rows: NDArray[np.int64] | None = None,
-        targets: NDArray[np.float64] | None = None,
         checkpoint: Checkpoint | None = None,
         title: str = "train",
     ) -> Fitted:
         """Train one classifier; the same arguments give the same one.
 
         Args:
-            config: Its ``device`` and ``self_distillation`` are not looked at, its ``tune`` and ``storage`` have to be
-                the experiment's.
+            config: Its ``device`` is not looked at, its ``tune`` and ``storage`` have to be the experiment's.
             rows: Which memes of the training split to learn from; all by default.
-            targets: The probability of being offensive that is to be learnt of each of these; their labels by default.
             checkpoint: Where the state is kept, and gone on from.
             title: Of the progress bar.
 
@@ -135,11 +132,10 @@ class Experiment:
             raise TrainingError(f"tune is {config.tune!r}; the experiment was prepared for {self.tune!r}")
         if config.storage != self._storage:
             raise TrainingError(f"storage is {config.storage!r}; the experiment was prepared for {self._storage!r}")
-        inputs = dict(self.inputs)
+        inputs, labels = dict(self.inputs), dict(self.labels)
         if rows is not None:
             inputs["train"] = SubsetInputs(inputs["train"], torch.from_numpy(rows))
-        if targets is None:
-            targets = (self.labels["train"] if rows is None else self.labels["train"][rows]).astype(np.float64)
+            labels["train"] = labels["train"][rows]
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
@@ -147,21 +143,12 @@ class Experiment:
         # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
         with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
             try:
-                history = fit(
-                    classifier,
-                    inputs,
-                    targets,
-                    self.labels["validation"],
-                    config,
-                    groups=tuning.groups,
-                    checkpoint=checkpoint,
-                    title=title,
-                )
+                history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
             except torch.OutOfMemoryError as error:
                 hint = "choose a smaller batch_size, or more accumulation_steps"
                 raise TrainingError(f"the device has too little memory ({hint}): {error}") from error
         tuning.merge()
-        undo_class_weights(classifier.head, targets)
+        undo_class_weights(classifier.head, labels["train"])
         if config.storage == "fp16":
             classifier.half().float()
         return Fitted(classifier.eval(), history, max(epoch["validation_auroc"] for epoch in history))

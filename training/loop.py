@@ -39,11 +39,10 @@ _WORK_PER_WRITING: Final = 9  # seconds of training for each second in which a c
 def fit(
     classifier: MemeClassifier,
     inputs: Mapping[str, Inputs],
-    targets: NDArray[np.float64],
-    validation_labels: NDArray[np.int64],
+    labels: Mapping[str, NDArray[np.int64]],
     config: TrainingConfig,
-    *,
     groups: Sequence[ParameterGroup],
+    *,
     checkpoint: Checkpoint | None = None,
     title: str = "train",
 ) -> list[dict[str, float]]:
@@ -52,8 +51,7 @@ def fit(
     Args:
         classifier: On its device; what learns of it requires gradients.
         inputs: Of the splits ``train`` and ``validation``.
-        targets: Of the split ``train``: the probability of being offensive [N] that is to be learnt of each meme.
-        validation_labels: Of the split ``validation``, [M], 1 = offensive.
+        labels: Of the same splits, [N], 1 = offensive.
         config: How to train.
         groups: What learns, the head first, and at which peak learning rate.
         checkpoint: Where the state is kept, and gone on from if there is one.
@@ -67,9 +65,9 @@ def fit(
     """
     num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
     network = inputs["train"].network(classifier)
-    stepper = Stepper(network, groups, targets, config, config.num_epochs * num_batches)
+    stepper = Stepper(network, groups, labels["train"], config, config.num_epochs * num_batches)
     try:
-        run = _Run(classifier, stepper, inputs, validation_labels, config, checkpoint)
+        run = _Run(classifier, stepper, inputs, labels["validation"], config, checkpoint)
         return run.train(title)
     finally:
         stepper.release()

@@ -47,19 +47,11 @@ class Stepper:
         self,
         network: nn.Module,
         groups: Sequence[ParameterGroup],
-        targets: NDArray[np.float64],
+        labels: NDArray[np.int64],
         config: TrainingConfig,
         num_steps: int,
     ) -> None:
-        """Prepare ``network`` for ``num_steps`` steps.
-
-        Args:
-            network: On its device.
-            groups: What learns of it.
-            targets: The probability of being offensive [N] that is to be learnt of each meme.
-            config: How to train.
-            num_steps: How many there will be in all.
-        """
+        """Prepare ``network``, which lies on its device, for ``num_steps`` steps on memes with ``labels`` [N]."""
         self.weights = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self._config, self._num_steps = config, num_steps
         self._learning_rates = [group.learning_rate for group in groups]
@@ -70,9 +62,9 @@ class Stepper:
             fused=True,  # one pass over the weights; a head's step is a third shorter by it
         )
         device = groups[0].parameters[0].device
-        self._targets = torch.from_numpy(targets).float().to(device)
+        self._targets = torch.from_numpy(labels).float().to(device)
         # The rarer label weighs as much in all as the other one.
-        self._positive_weight = (len(targets) - self._targets.sum()) / self._targets.sum()
+        self._positive_weight = (len(labels) - self._targets.sum()) / self._targets.sum()
         self.accelerator = make_accelerator(device, config.precision, towers_learn=len(groups) > 1)
         self.network, self._optimizer = self.accelerator.prepare(network, optimizer)
 

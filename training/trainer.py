@@ -12,7 +12,7 @@ import memeguard
 from memeguard.bundle import Bundle
 from training.calibration import calibrate
 from training.config import TrainingConfig, TrainingError, describe_differences
-from training.cross_validation import part_into_folds, predict_out_of_fold, require_folds
+from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.evaluation.baselines import score_with_majority, score_with_tfidf
 from training.evaluation.comparison import find_warnings, measure
 from training.evaluation.metrics import measure_scores
@@ -20,7 +20,6 @@ from training.evaluation.report import MAJORITY, MODEL, TFIDF
 from training.evaluation.statistics import Scores
 from training.experiment import Experiment
 from training.loop import predict_probabilities
-from training.self_distillation import SelfDistillation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,19 +86,11 @@ def train(
                 "memeguard_version": memeguard.__version__,
             }
         )
-    distillation = None
-    if config.self_distillation:
-        teaching = folds or require_folds(experiment, config, "self_distillation", cache_dir)
-        distillation = SelfDistillation(experiment, config, teaching, checkpoints=checkpoints)
-    fitted = experiment.fit(
-        config,
-        targets=distillation.targets() if distillation else None,
-        checkpoint=checkpoints.named("model") if checkpoints else None,
-    )
+    fitted = experiment.fit(config, checkpoint=checkpoints.named("model") if checkpoints else None)
     classifier = fitted.classifier
     out_of_fold = None
     if folds:
-        out_of_fold = predict_out_of_fold(experiment, config, folds, distillation=distillation, checkpoints=checkpoints)
+        out_of_fold = predict_out_of_fold(experiment, config, folds, checkpoints=checkpoints)
         labels = calibrate(experiment.labels["train"], out_of_fold.logits)
     else:
         labels = calibrate(experiment.labels["validation"], experiment.predict_logits(classifier, "validation"))
@@ -111,7 +102,6 @@ def train(
         "data": {"sha256": data_hash, "num_memes": num_memes},
         "threshold": labels.threshold,
         "temperature": labels.temperature,
-        "self_distillation": distillation and distillation.summarize(),
         "cross_validation": out_of_fold and out_of_fold.summarize(experiment.labels["train"]),
         **_compare(experiment, classifier),
     }

@@ -82,13 +82,6 @@ def test_undone_class_weights_shift_every_logit_by_their_logarithm(small_bundle:
     assert (shift > 0) == (num_offensive < 10)
 
 
-def test_targets_between_the_labels_count_for_what_they_are(small_bundle: Bundle) -> None:
-    certain, unsure = (copy.deepcopy(small_bundle.classifier.head) for _ in range(2))
-    undo_class_weights(certain, np.array([1.0] * 6 + [0.0] * 14))
-    undo_class_weights(unsure, np.array([0.8] * 6 + [0.6 / 7] * 14))
-    assert torch.allclose(certain.classifier[-1].bias, unsure.classifier[-1].bias, atol=1e-6)
-
-
 def test_what_the_weights_added_is_what_is_taken_away(small_bundle: Bundle) -> None:
     """Where features say nothing, the best weighted logit is 0; without the weights it is the share's log-odds."""
     head = copy.deepcopy(small_bundle.classifier.head)

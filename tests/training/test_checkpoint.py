@@ -179,9 +179,10 @@ def train_head(bundle: Bundle, checkpoint: Checkpoint | None) -> tuple[list[dict
         if isinstance(module, torch.nn.Linear):
             module.reset_parameters()
     inputs = {"train": Features(), "validation": Features()}
+    labels = {"train": LABELS, "validation": LABELS}
     config = TrainingConfig(num_epochs=2, batch_size=8, device="cpu")
-    groups = [ParameterGroup(list(head.parameters()), 1e-2)]
-    history = fit(bundle.classifier, inputs, LABELS, LABELS, config, groups=groups, checkpoint=checkpoint)
+    history = fit(bundle.classifier, inputs, labels, config, [ParameterGroup(list(head.parameters()), 1e-2)],
+                  checkpoint=checkpoint)  # fmt: skip
     return history, {name: tensor.clone() for name, tensor in head.state_dict().items()}
 
 

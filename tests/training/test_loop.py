@@ -80,7 +80,8 @@ def run(
     inputs = {"train": train or Features(), "validation": validation}
     config = TrainingConfig(**{"num_epochs": 3, "batch_size": 8, "learning_rate": 1e-2, **settings})
     groups = Tuning(classifier, config, pretrained=True).groups
-    return fit(classifier, inputs, labels, LABELS[: len(validation)], config, groups=groups, checkpoint=checkpoint)
+    targets = {"train": labels, "validation": LABELS[: len(validation)]}
+    return fit(classifier, inputs, targets, config, groups, checkpoint=checkpoint)
 
 
 def changed(before: dict[str, Tensor], classifier: MemeClassifier) -> set[str]:

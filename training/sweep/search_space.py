@@ -26,7 +26,7 @@ Configuration = dict[str, Value]
 SEEDS: Final = "seeds"
 DEFAULT_SEEDS: Final = (0, 1, 2)
 MAX_CONFIGURATIONS: Final = 10_000  # at three seeds of a second each: a night
-_NOT_SWEPT: Final = frozenset({"augment", "device", "seed", "self_distillation", "storage"})
+_NOT_SWEPT: Final = frozenset({"augment", "device", "seed", "storage"})
 
 
 class SearchSpaceError(Exception):

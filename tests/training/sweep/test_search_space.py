@@ -79,7 +79,7 @@ def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]
             value = {"tune": "lora", "backbone_learning_rate": 1e-5, "num_folds": 3}[name]
         space = read(f"{name} = [{json.dumps(value)}]")
         assert [type(one) for one in next(space.configurations()).values()] == [type(value)]
-    assert set(swept_names()) == set(defaults) - {"augment", "device", "seed", "self_distillation", "storage"}
+    assert set(swept_names()) == set(defaults) - {"augment", "device", "seed", "storage"}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,6 @@ def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]
         ("lr = [0.1]", "lr is no setting; allowed are tune, optimizer, learning_rate"),
         ("seed = [0]", r"seed is not swept; list seeds as `seeds = \[0, 1, 2\]`"),
         ('device = ["cpu"]', "device is not swept; it is an option of the command"),
-        ("self_distillation = [0.5]", "self_distillation is not swept; it is an option of the command"),
         ("batch_size = []", "batch_size is an empty list"),
         ("batch_size = 16", "batch_size is 16; it must be a list of values or a table"),
         ("batch_size = [16, 16]", "batch_size lists 16 twice"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import warnings
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,12 @@ def test_a_change_is_one_from_the_caption_as_it_is(bundle_folder: Path, demo_spl
     memes = demo_splits["validation"]
     found = measure_robustness(predictor, memes)
     assert (found["as it is"].median_change, found["as it is"].num_flipped) == (0, 0)
-    usual, without = (
-        [predictor.predict([predictor.prepare(meme.image_path.read_bytes(), text)])[0] for meme, text in pairs]
-        for pairs in ([(meme, meme.text) for meme in memes], [(meme, "") for meme in memes])
-    )
-    changes = sorted(abs(one.probability - other.probability) for one, other in zip(usual, without, strict=True))
-    assert found["missing"].median_change == pytest.approx((changes[7] + changes[8]) / 2, abs=1e-5)
+    changes, num_flipped = [], 0
+    for meme in memes:
+        picture = meme.image_path.read_bytes()
+        usual, without = (predictor.predict([predictor.prepare(picture, text)])[0] for text in (meme.text, ""))
+        changes.append(abs(usual.probability - without.probability))
+        num_flipped += usual.prediction != without.prediction
+    assert found["missing"].median_change == pytest.approx(statistics.median(changes), abs=1e-5)
     assert found["missing"].median_change > 0
-    assert found["missing"].num_flipped == sum(
-        one.prediction != other.prediction for one, other in zip(usual, without, strict=True)
-    )
+    assert found["missing"].num_flipped == num_flipped

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from training.user_cache import user_cache
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memeguard"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _TUNES = click.Choice(["head", "lora", "last-blocks", "full"])
 
@@ -52,7 +52,8 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that trains; their defaults are ``TrainingConfig``'s."""
     options = [
         click.option("--backbone", default="tiny", show_default=True, metavar="NAME",
-                     help="tiny, compact, a hub id such as openai/clip-vit-base-patch32, or a folder of that layout."),
+                     help="tiny, compact, a folder of safetensors, or a hub id such as openai/clip-vit-base-patch32; "
+                          "NAME@REVISION is a branch, tag or commit of it."),
         click.option("--tune", type=_TUNES,
                      help="What learns besides the head.  [default: head; full for tiny]"),
         click.option("--optimizer", type=click.Choice(["adamw", "adam", "sgd"]), help="[default: adamw]"),
@@ -93,7 +94,7 @@ _data_option = click.option(
     "--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV."
 )
 _cache_option = click.option(
-    "--cache", "cache_dir", type=_FOLDER, default=_CACHE, show_default="~/.cache/memeguard",
+    "--cache", "cache_dir", type=_FOLDER, default=user_cache, show_default="~/.cache/memeguard",
     help="Keeps a frozen backbone's features.",
 )  # fmt: skip
 
@@ -161,6 +162,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     from memeguard.bundle import load_bundle, save_bundle
     from memeguard.bundle_files import read_report
     from memeguard.errors import BundleError
+    from training.backbones import find_source
     from training.checkpoint import Checkpoints
     from training.data.reading import data_hash, read_splits
     from training.devices import is_main_process
@@ -173,7 +175,8 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     config = _training_config(options)
     if resume and out.exists() and any(out.iterdir()):
         load_bundle(out)
-        require_same_training(read_report(out), backbone, config, data_hash(data))
+        source = find_source(backbone, download=False)
+        require_same_training(read_report(out), backbone, config, data_hash(data), source)
         checkpoints.remove()  # a kill may have come between the two
         click.echo(f"{out} is complete")
         return

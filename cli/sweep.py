@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import memeguard
+from training.backbones import find_source
 from training.config import TrainingConfig
 from training.data.reading import data_hash, read_splits
 from training.sweep.leaderboard import format_leaderboard
@@ -64,11 +65,14 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
         SearchSpaceError: The space cannot be swept.
         SweepError: The folder holds something else, a worker cannot go on, or every configuration failed.
         DataError: The memes are faulty.
+        BackboneError: The backbone cannot be loaded.
     """
+    source = find_source(asked.backbone)
     plan = Plan(
         space=_choose_space(asked),
         settings=asked.settings,
-        backbone=asked.backbone,
+        backbone=source.name,  # the commit of now, for every worker and whoever joins later
+        backbone_sha256=source.weights_sha256,
         data_sha256=data_hash(asked.data),
         version=memeguard.__version__,
         num_trials=asked.num_trials,
@@ -76,7 +80,7 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
     training = PrepareTraining(
         # Not the test split: what is chosen here must not have seen it.
         splits=read_splits(asked.data, others=False),
-        backbone=asked.backbone,
+        backbone=plan.backbone,
         tunes=list_tunes(plan),
         device=asked.device,
         cache_dir=asked.cache_dir,
@@ -84,7 +88,7 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
     try:
         study = run_sweep(asked.out, plan, training, num_jobs=asked.num_jobs)
         results = write_results(
-            asked.out, study, plan, training, lambda config, bundle: format_command(asked, config, bundle)
+            asked.out, study, plan, training, lambda config, out: format_command(asked, plan.backbone, config, out)
         )
     except (KeyboardInterrupt, SystemExit):
         click.echo("\ninterrupted; the same command goes on", err=True)
@@ -99,9 +103,12 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
     click.echo(results.command)
 
 
-def format_command(asked: SweepSettings, config: TrainingConfig, bundle: Path) -> str:
-    """The shell command that trains with ``config`` into the folder ``bundle``, without what is default anyway."""
-    words = ["memeguard", "train", "--data", str(asked.data), "--backbone", asked.backbone]
+def format_command(asked: SweepSettings, backbone: str, config: TrainingConfig, bundle: Path) -> str:
+    """Format the shell command that trains on ``backbone`` with ``config`` into the folder ``bundle``.
+
+    What is default anyway is left out.
+    """
+    words = ["memeguard", "train", "--data", str(asked.data), "--backbone", backbone]
     defaults = TrainingConfig.preset(config.tune)
     for name, option in asked.options.items():
         value = getattr(config, name, None)

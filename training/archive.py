@@ -64,6 +64,8 @@ class Card:
         created: When, in UTC.
         memeguard_version: By which code.
         backbone: What the bundle was made from.
+        backbone_commit: Of the backbone's repository on the hub; None for a folder, and for a bundle that is older.
+        backbone_sha256: Of the backbone's weights; None for one made from scratch, and for a bundle that is older.
         threshold: Probability of being non-offensive from which the answer is "non-offensive".
         num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
         runtimes: What the archive can be computed with, and how far each one's answers are from the bundle's.
@@ -77,6 +79,8 @@ class Card:
     created: str
     memeguard_version: str
     backbone: str
+    backbone_commit: str | None
+    backbone_sha256: str | None
     threshold: float
     num_test_openings: int
     runtimes: dict[str, Proof]
@@ -135,6 +139,7 @@ def build_archive(
             refused = str(error)
             shutil.rmtree(Path(scratch) / "first")
             staged, proofs = maker.make(Path(scratch) / "second", ())
+        report = read_report(bundle)
         card = Card(
             version=version,
             archive=archive.name,
@@ -142,11 +147,13 @@ def build_archive(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             memeguard_version=memeguard.__version__,
             backbone=reference.config.backbone,
+            backbone_commit=report.get("backbone_commit"),
+            backbone_sha256=report.get("backbone_sha256"),
             threshold=reference.config.labels.threshold,
             num_test_openings=num_openings,
             runtimes=proofs,
             int8_refused=refused,
-            report=read_report(bundle),
+            report=report,
         )
         _publish(card, staged, archive)
     return card

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from training.backbones import Source
     from training.checkpoint import Checkpoint
     from training.data.memes import Meme
 
@@ -103,6 +104,11 @@ class Experiment:
             if self.tune != "head"
             else self._read_features(cache_dir)
         )
+
+    @property
+    def source(self) -> Source:
+        """Which weights the backbone had."""
+        return self._backbone.source
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -7,10 +7,7 @@ activations. Does not know whether the result is good enough to serve; ``trainin
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING, Any, Final
-
-os.environ["NNCF_CI"] = "1"  # or it would report its use to its makers
 
 import nncf
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters

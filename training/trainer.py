@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.classifier import MemeClassifier
+    from training.backbones import Source
     from training.checkpoint import Checkpoints
     from training.data.memes import Meme
 
@@ -81,6 +82,7 @@ def train(
             {
                 **choices,
                 "backbone": backbone_name,
+                **experiment.source.to_json(),
                 "data_sha256": data_hash,
                 "num_memes": num_memes,
                 "memeguard_version": memeguard.__version__,
@@ -97,6 +99,7 @@ def train(
     classifier.config = dataclasses.replace(classifier.config, labels=labels)
     report = {
         "backbone": backbone_name,
+        **experiment.source.to_json(),
         "training": choices,
         "epochs": fitted.history,
         "data": {"sha256": data_hash, "num_memes": num_memes},
@@ -110,11 +113,27 @@ def train(
     return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
 
 
-def require_same_training(report: dict[str, Any], backbone_name: str, config: TrainingConfig, data_hash: str) -> None:
-    """Raise ``TrainingError`` if the bundle with ``report`` is not what training with these arguments would make."""
+def require_same_training(
+    report: dict[str, Any], backbone_name: str, config: TrainingConfig, data_hash: str, source: Source
+) -> None:
+    """Check that training with these arguments would make the bundle with ``report``.
+
+    Args:
+        report: The bundle's.
+        backbone_name: What the user calls the backbone.
+        config: How to train.
+        data_hash: Which data this is.
+        source: Which weights the backbone has now. What it or an older report does not say is not compared.
+
+    Raises:
+        TrainingError: It is the bundle of another training.
+    """
     asked = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
     found = {**report["training"], "backbone": report["backbone"], "data_sha256": report["data"]["sha256"]}
     wanted = {**asked, "backbone": backbone_name, "data_sha256": data_hash}
+    for name, value in source.to_json().items():
+        if value is not None and report.get(name) is not None:
+            found[name], wanted[name] = report[name], value
     if differences := describe_differences(found, wanted, [name for name in wanted if name != "device"]):
         raise TrainingError(f"the bundle is complete, but of another training: {differences}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 import memeguard
+from memeguard.bundle_files import read_report
 from memeguard.errors import BundleError
 from memeguard.torch_runtime import TorchPredictor
 from training.data.memes import SPLITS, Label, Meme, Split
@@ -61,7 +62,7 @@ def evaluate(
     """
     with open_bundle(source) as folder:
         predictor = TorchPredictor.from_folder(folder, device=resolve_device(device))
-        bundle_hash = hash_bundle(folder)
+        bundle_hash, trained = hash_bundle(folder), read_report(folder)
     splits = {name: read_split(data, name) for name in SPLITS if name in {"train", "validation", split}}
     memes = splits[split]
     check_captions(predictor, memes)
@@ -80,6 +81,8 @@ def evaluate(
         bundle=bundle_name(source),
         bundle_sha256=bundle_hash,
         backbone=predictor.config.backbone,
+        backbone_commit=trained.get("backbone_commit"),
+        backbone_sha256=trained.get("backbone_sha256"),
         data_sha256=csv_hash,
         split=split,
         num=len(memes),

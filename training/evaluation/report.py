@@ -137,6 +137,8 @@ class EvaluationReport:
         bundle: Its name.
         bundle_sha256: Of its config.json, which holds the hashes of the weights.
         backbone: What the bundle was made from.
+        backbone_commit: Of the backbone's repository on the hub; None for a folder, and for a bundle that is older.
+        backbone_sha256: Of the backbone's weights; None for one made from scratch, and for a bundle that is older.
         data_sha256: Of the split CSVs.
         split: Which memes.
         num: How many.
@@ -164,6 +166,8 @@ class EvaluationReport:
     bundle: str
     bundle_sha256: str
     backbone: str
+    backbone_commit: str | None
+    backbone_sha256: str | None
     data_sha256: str
     split: str
     num: int

@@ -48,7 +48,8 @@ class Plan:
     Attributes:
         space: What is varied.
         settings: What is the same for every configuration.
-        backbone: What is trained on top of.
+        backbone: What is trained on top of; of the hub, at one commit.
+        backbone_sha256: Of its weights; None for one made from scratch.
         data_sha256: On which data.
         version: Of memeguard.
         num_trials: How many configurations to sample; None for a grid, of which all are tried.
@@ -57,6 +58,7 @@ class Plan:
     space: SearchSpace
     settings: Mapping[str, Any]
     backbone: str
+    backbone_sha256: str | None
     data_sha256: str
     version: str
     num_trials: int | None = None
@@ -67,6 +69,7 @@ class Plan:
             "search space": self.space.to_json(),
             "settings": dict(self.settings),
             "backbone": self.backbone,
+            "backbone weights": self.backbone_sha256,
             "data": self.data_sha256,
             "memeguard version": self.version,
         }

@@ -32,9 +32,10 @@ class Judge:
 
     def __init__(self, backbone: str | Path) -> None:
         folder = str(backbone)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._processor = CLIPImageProcessorPil.from_pretrained(folder)
-        self._clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+        safe = {"local_files_only": True, "trust_remote_code": False}  # no hub, and nobody's code
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        self._processor = CLIPImageProcessorPil.from_pretrained(folder, **safe)
+        self._clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **safe).eval()
         self._head = torch.nn.Linear(2 * self._clip.config.projection_dim, 1)
 
     def prepare(self, image: bytes, text: str) -> PreparedMeme:

@@ -43,7 +43,13 @@ def plan(space: SearchSpace = GRID, **changes: Any) -> Plan:
     num_trials = None if space.is_grid else 6
     settings: dict[str, Any] = {"num_epochs": 3}
     given = Plan(
-        space=space, settings=settings, backbone="clip", data_sha256="abc", version="1.0.0", num_trials=num_trials
+        space=space,
+        settings=settings,
+        backbone="clip",
+        backbone_sha256="def",
+        data_sha256="abc",
+        version="1.0.0",
+        num_trials=num_trials,
     )
     return dataclasses.replace(given, **changes)
 

@@ -1,0 +1,128 @@
+"""Download the files of a backbone from the Hugging Face hub, at one commit.
+
+Only the files that are asked for by name are downloaded, and only from the revision that the user named. Transformers
+never speaks to the hub: asked for safetensors where there are none, it would take them from an open pull request.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
+from huggingface_hub.utils import httpx, validate_repo_id
+from tqdm import tqdm
+
+from training.backbones.hub_errors import explain
+from training.backbones.places import BackboneError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_DEFAULT_REVISION: Final = "main"
+# Its main branch holds the weights as a pickle alone. This commit, of pull request 66 by the hub's conversion bot
+# SFconvertbot, adds the same weights as safetensors. It is named here so that no other pull request is ever taken.
+_DEFAULT_REVISIONS: Final = {"openai/clip-vit-base-patch32": "c237dc49a33fc61debc9276459120b7eac67e7ef"}
+_TOO_MANY_REQUESTS: Final = 429
+_MEGABYTE: Final = 1e6
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """One repository of the hub at one commit.
+
+    Attributes:
+        name: What the user called the backbone.
+        repo_id: ``owner/name``.
+        revision: Branch, tag or commit that the user asked for.
+        commit: What the revision is, in 40 hexadecimal digits.
+    """
+
+    name: str
+    repo_id: str
+    revision: str
+    commit: str
+
+    @classmethod
+    def resolve(cls, name: str) -> Self:
+        """Find the commit of ``name``, which is ``REPOSITORY`` or ``REPOSITORY@REVISION``.
+
+        The hub is asked where the revision is a branch or tag. If it cannot be reached, the commit that it last said
+        counts.
+
+        Raises:
+            BackboneError: The name is no hub id, or the hub does not have it.
+        """
+        repo_id, at, revision = name.partition("@")
+        if at and not revision:
+            raise BackboneError(f"backbone {name} cannot be loaded: a branch, tag or commit must follow the @")
+        try:
+            validate_repo_id(repo_id)
+        except HFValidationError as error:
+            raise BackboneError(
+                f"backbone {name} cannot be loaded: there is no such folder, and it is no hub id: {_one_line(error)}"
+            ) from error
+        revision = revision or _DEFAULT_REVISIONS.get(repo_id, _DEFAULT_REVISION)
+        try:
+            commit = _resolve_commit(repo_id, revision)
+        except Exception as error:
+            raise BackboneError(f"backbone {name} cannot be loaded: {explain(error, repo_id, revision)}") from error
+        return cls(name, repo_id, revision, commit)
+
+    @property
+    def pinned_name(self) -> str:
+        """The name that gives this commit whatever happens to the branch."""
+        return f"{self.repo_id}@{self.commit}"
+
+    def find(self, file: str) -> Path | None:
+        """Return the path of ``file`` in the hub's cache, downloaded if need be; None if the commit lacks it.
+
+        Raises:
+            BackboneError: The file cannot be had, and nobody knows whether it exists.
+        """
+        cached = try_to_load_from_cache(self.repo_id, file, revision=self.commit)
+        if cached is not None:  # a path, or a mark that the hub said it has no such file
+            return Path(cached) if isinstance(cached, str) else None
+        try:
+            if file.endswith(".safetensors"):
+                self._announce(file)
+            return Path(hf_hub_download(self.repo_id, file, revision=self.commit))
+        except RemoteEntryNotFoundError:
+            return None
+        except Exception as error:
+            reason = explain(error, self.repo_id, self.revision)
+            raise BackboneError(f"backbone {self.name} cannot be loaded: {file}: {reason}") from error
+
+    def explain_missing_weights(self) -> str:
+        """Say that the commit has no safetensors, and how to name one that has."""
+        return (
+            f"{self.repo_id} has no safetensors at {self.revision} (commit {self.commit}), and a pickle such as "
+            f"pytorch_model.bin is never read. A pull request with safetensors is not used by itself: look at "
+            f"{constants.ENDPOINT}/{self.repo_id}/discussions, and name a commit you trust as {self.repo_id}@COMMIT"
+        )
+
+    def _announce(self, file: str) -> None:
+        """Say what is downloaded; the hub's progress bar follows where stderr is a terminal."""
+        size = get_hf_file_metadata(hf_hub_url(self.repo_id, file, revision=self.commit)).size
+        known = f", {size / _MEGABYTE:.1f} MB" if size is not None else ""
+        tqdm.write(f"downloading {self.repo_id}@{self.commit[:12]}: {file}{known}", file=sys.stderr)
+
+
+def _resolve_commit(repo_id: str, revision: str) -> str:
+    api = HfApi()
+    try:
+        return str(api.resolve_revision(repo_id, revision=revision))
+    except (HfHubHTTPError, httpx.ProxyError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code != _TOO_MANY_REQUESTS:
+            raise  # the hub answered: there is no such thing, or not for this user
+        try:  # as resolve_revision itself does where the hub is not reached
+            return str(api.resolve_revision(repo_id, revision=revision, local_files_only=True))
+        except Exception:  # noqa: BLE001 - why the hub could not be asked is what helps
+            raise error from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,120 @@
+"""Load a CLIP backbone by its name: a hub id, a local folder, ``compact`` or ``tiny``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from memeguard.config import ImageConfig, TextConfig
+from training.backbones.description import read_clip_config, read_image_config, read_tokenizer
+from training.backbones.hub import HubRepository
+from training.backbones.places import COMPACT, COMPACT_FOLDER, BackboneError, LocalFolder, Source
+from training.backbones.tiny import TINY, TINY_IMAGE, make_tiny, train_tokenizer
+from training.backbones.trust import check_first_seen
+from training.backbones.weights import build_clip, find_weights
+from training.user_cache import user_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tokenizers import Tokenizer
+    from transformers import CLIPModel, PreTrainedTokenizerFast
+
+    from training.backbones.weights import Weights
+
+
+class Backbone(NamedTuple):
+    """A CLIP, its tokenizer, and what its inputs look like; ``pretrained`` is false for one made from scratch."""
+
+    name: str
+    clip: CLIPModel
+    tokenizer: Tokenizer
+    image: ImageConfig
+    text: TextConfig
+    pretrained: bool
+    source: Source
+
+
+def load_backbone(name: str, texts: Iterable[str]) -> Backbone:
+    """Load the CLIP called ``name``.
+
+    Args:
+        name: ``tiny``; ``compact``, which comes with the repository; a folder of the hub's layout; or a hub id such as
+            ``laion/CLIP-ViT-B-32-laion2B-s34B-b79K``, optionally with ``@`` and a branch, tag or commit.
+        texts: Captions from which ``tiny`` learns its vocabulary; a pretrained backbone brings its own.
+
+    Raises:
+        BackboneError: Nothing of that name can be loaded, it is no CLIP, or its weights are not those that this machine
+            saw first for that commit.
+    """
+    if name == TINY:
+        clip, tokenizer, text = make_tiny(texts)
+        return Backbone(TINY, clip, tokenizer, TINY_IMAGE, text, pretrained=False, source=Source(TINY, None, None))
+    place = _locate(name)
+    # Cheap things first: what is no CLIP is refused before its weights are downloaded.
+    config = read_clip_config(place)
+    image = read_image_config(place, config.vision_config.image_size)
+    tokenizer = read_tokenizer(place)
+    text = _text_config(name, tokenizer, config.text_config.max_position_embeddings)
+    weights = _find_trusted_weights(place)
+    clip = build_clip(place, config, weights)
+    source = _source(place, weights.sha256)
+    return Backbone(name, clip, tokenizer.backend_tokenizer, image, text, pretrained=True, source=source)
+
+
+def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
+    """Load the tokenizer of the CLIP called ``name``, without its weights.
+
+    Args:
+        name: See ``load_backbone``.
+        texts: See ``load_backbone``.
+
+    Raises:
+        BackboneError: Nothing of that name can be loaded, or it has no tokenizer.
+    """
+    return train_tokenizer(texts) if name == TINY else read_tokenizer(_locate(name)).backend_tokenizer
+
+
+def find_source(name: str, *, download: bool = True) -> Source:
+    """Find out which weights the backbone called ``name`` has now.
+
+    Args:
+        name: See ``load_backbone``.
+        download: Whether to fetch the weights of a hub id; without them only their commit is known.
+
+    Raises:
+        BackboneError: Nothing of that name can be found.
+    """
+    if name == TINY:
+        return Source(TINY, None, None)
+    place = _locate(name)
+    if isinstance(place, HubRepository) and not download:
+        return _source(place, None)
+    return _source(place, _find_trusted_weights(place).sha256)
+
+
+def _locate(name: str) -> LocalFolder | HubRepository:
+    if name == COMPACT and not COMPACT_FOLDER.is_dir():
+        raise BackboneError(f"backbone {COMPACT} is a part of the repository, and {COMPACT_FOLDER} is not there")
+    folder = COMPACT_FOLDER if name == COMPACT else Path(name)
+    return LocalFolder(name, folder) if folder.is_dir() else HubRepository.resolve(name)
+
+
+def _find_trusted_weights(place: LocalFolder | HubRepository) -> Weights:
+    weights = find_weights(place)
+    if isinstance(place, HubRepository):
+        check_first_seen(user_cache(), place.repo_id, place.commit, weights)
+    return weights
+
+
+def _source(place: LocalFolder | HubRepository, weights_sha256: str | None) -> Source:
+    if isinstance(place, HubRepository):
+        return Source(place.pinned_name, place.commit, weights_sha256)
+    return Source(place.name, None, weights_sha256)
+
+
+def _text_config(name: str, tokenizer: PreTrainedTokenizerFast, context_length: int) -> TextConfig:
+    start_id, end_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if start_id is None or end_id is None:
+        raise BackboneError(f"backbone {name}: its tokenizer has no start or end token")
+    return TextConfig(context_length=context_length, start_id=start_id, end_id=end_id)

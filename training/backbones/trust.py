@@ -1,0 +1,71 @@
+"""Remember the weights of each commit of a backbone when they are first seen, and refuse others of the same commit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from tqdm import tqdm
+
+from training.atomic_file import write_whole_json
+from training.backbones.places import BackboneError
+from training.file_lock import hold
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.backbones.weights import Weights
+
+RECORD: Final = "backbones.json"
+
+
+def check_first_seen(folder: Path, repo_id: str, commit: str, weights: Weights) -> None:
+    """Compare ``weights`` with those of the same commit that this machine saw first; record them if there are none.
+
+    Args:
+        folder: Holds the record, a JSON file.
+        repo_id: The repository on the hub.
+        commit: Of the repository.
+        weights: As they were read now.
+
+    Raises:
+        BackboneError: They are others, or the record is damaged.
+    """
+    record, key = folder / RECORD, f"{repo_id}@{commit}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold(folder / f"{RECORD}.lock"):
+            seen = _read(record)
+            if key not in seen:
+                entry = {"sha256": weights.sha256, "num_bytes": weights.num_bytes, "first_seen": _now()}
+                write_whole_json(record, {**seen, key: entry})
+                return
+    except OSError as error:  # such as a folder that may not be written to
+        tqdm.write(f"warning: the weights of {key} are not recorded in {record}: {error}", file=sys.stderr)
+        return
+    if (known := seen[key]["sha256"]) != weights.sha256:
+        raise BackboneError(
+            f"backbone {key} has other weights than before: their sha256 is {weights.sha256}, on "
+            f"{seen[key].get('first_seen')} it was {known}. A commit never changes: somebody changed the hub's answer "
+            f"or this machine's cache. Remove the entry from {record} only if you know why"
+        )
+
+
+def _read(record: Path) -> dict[str, dict[str, Any]]:
+    if not record.exists():
+        return {}
+    try:
+        seen = json.loads(record.read_text("utf-8"))
+        if all(isinstance(entry["sha256"], str) for entry in seen.values()):
+            return dict(seen)
+        raise TypeError("a hash is not a string")  # noqa: TRY301 - damage of any kind is told alike
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackboneError(
+            f"{record}, which remembers the weights of backbones, is damaged: {error!r}; remove it to begin anew"
+        ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,136 @@
+"""Read the weights of a backbone: safetensors alone, in one file or several, known by their SHA-256."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import transformers
+from huggingface_hub.utils import are_progress_bars_disabled
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import CLIPModel
+
+from memeguard.bundle_files import hash_file
+from training.backbones.places import BackboneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from transformers import CLIPConfig
+
+    from training.backbones.places import Place
+
+_WEIGHTS: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+_SHARD: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}\.safetensors")  # a name of a file, and no path to one
+_MAX_SHARDS: Final = 100
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Weights(NamedTuple):
+    """Files of safetensors, and what they are known by.
+
+    Attributes:
+        paths: In the order of their names.
+        sha256: Of the file; of the list of all names and hashes, as ``sha256sum`` prints it, where there are several.
+        num_bytes: Of all files.
+    """
+
+    paths: tuple[Path, ...]
+    sha256: str
+    num_bytes: int
+
+
+def find_weights(place: Place) -> Weights:
+    """Get the safetensors of ``place``, and hash them.
+
+    Raises:
+        BackboneError: There are none, or a file is not what the hub said it is.
+    """
+    whole = place.find(_WEIGHTS)
+    paths = (whole,) if whole is not None else _find_shards(place)
+    hashes = [hash_file(path) for path in paths]
+    for path, sha256 in zip(paths, hashes, strict=True):
+        _check_blob(place, path, sha256)
+    listing = "".join(f"{sha256}  {path.name}\n" for path, sha256 in zip(paths, hashes, strict=True))
+    sha256 = hashes[0] if whole is not None else hashlib.sha256(listing.encode()).hexdigest()
+    return Weights(paths, sha256, sum(path.stat().st_size for path in paths))
+
+
+def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
+    """Build the CLIP that ``config`` describes, in float32 and with these weights.
+
+    Raises:
+        BackboneError: They do not fit each other, or some are missing.
+    """
+    try:
+        tensors = {name: tensor for path in weights.paths for name, tensor in load_file(path).items()}
+        # Given tensors and no name, transformers looks for nothing, neither in a folder nor on the hub.
+        with _no_progress_bar():
+            clip, found = CLIPModel.from_pretrained(
+                None,
+                config=config,
+                state_dict=tensors,
+                dtype="float32",
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+    except SafetensorError as error:
+        names = ", ".join(path.name for path in weights.paths)
+        raise BackboneError(f"backbone {place.name} cannot be loaded: {names} is damaged: {error}") from error
+    except Exception as error:  # torch and transformers have many
+        reason = " ".join(str(error).split())
+        raise BackboneError(f"backbone {place.name} cannot be loaded: {reason}") from error
+    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+        raise BackboneError(f"backbone {place.name} lacks {len(missing)} of its weights, such as {missing[0]}")
+    clip.config.name_or_path = ""  # a bundle does not tell in which folder somebody kept it
+    return clip
+
+
+def _find_shards(place: Place) -> tuple[Path, ...]:
+    index = place.find(_INDEX)
+    if index is None:
+        raise BackboneError(f"backbone {place.name} cannot be loaded: {place.explain_missing_weights()}")
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        are_names = 0 < len(names) <= _MAX_SHARDS and all(_SHARD.fullmatch(name) for name in names)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackboneError(f"backbone {place.name} cannot be loaded: {_INDEX} is damaged: {error!r}") from error
+    if not are_names:
+        raise BackboneError(
+            f"backbone {place.name} cannot be loaded: {_INDEX} must list 1 to {_MAX_SHARDS} names of .safetensors files"
+        )
+    paths = [place.find(name) for name in names]
+    if None in paths:
+        lacking = names[paths.index(None)]
+        raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {lacking}, which {_INDEX} lists")
+    return tuple(path for path in paths if path is not None)
+
+
+def _check_blob(place: Place, path: Path, sha256: str) -> None:
+    """The hub's cache names a large file by the SHA-256 that the hub said it has."""
+    expected = path.resolve().name
+    if path.is_symlink() and _SHA256.fullmatch(expected) and expected != sha256:
+        raise BackboneError(
+            f"backbone {place.name} cannot be loaded: {path} is damaged: its sha256 is {sha256}, the hub said "
+            f"{expected}; remove {path.resolve()} to download it again"
+        )
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Hide transformers' bar of reading a file that is here already, and then let the hub show its bars again."""
+    was_disabled = are_progress_bars_disabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if not was_disabled:
+            transformers.utils.logging.enable_progress_bar()

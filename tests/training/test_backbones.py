@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from memeguard.bundle_files import hash_file
 from memeguard.config import CLIP_MEAN, CLIP_STD
-from training.backbones import BackboneError, load_backbone, load_tokenizer
+from training.backbones import BackboneError, find_source, load_backbone, load_tokenizer
+from training.backbones.trust import RECORD, check_first_seen
+from training.backbones.weights import Weights
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+ROOT = Path(__file__).parents[2]
 TEXTS = ["the quick brown fox", "the lazy dog"] * 3
 
 
@@ -134,9 +143,9 @@ def test_a_pickle_is_never_read(copy: Path) -> None:
     assert "no file named model.safetensors" in refusal_of(copy)
 
 
-@pytest.mark.parametrize("name", ["nobody/nothing", "nothing", "/no/such/folder", "not a name"])
-def test_a_name_that_is_nowhere_is_refused(name: str) -> None:
-    assert "there is no such folder; as a hub id: " in refusal_of(name)
+@pytest.mark.parametrize("name", ["/no/such/folder", "not a name", "a/b/c", "../x", "@main", ""])
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(name: str) -> None:
+    assert "there is no such folder, and it is no hub id: " in refusal_of(name)
 
 
 def test_a_folder_that_is_no_clip_is_refused(copy: Path) -> None:
@@ -154,7 +163,118 @@ def test_a_missing_or_damaged_file_is_refused(copy: Path, name: str) -> None:
     (copy / name).write_bytes(content[: len(content) // 2])
     refusal_of(copy)
     (copy / name).unlink()
-    assert name in refusal_of(copy)
+    if name != "preprocessor_config.json":
+        assert name in refusal_of(copy)
+
+
+def test_without_a_preprocessing_it_is_clips(copy: Path) -> None:
+    (copy / "preprocessor_config.json").unlink()
+    image = load_backbone(str(copy), []).image
+    assert (image.size, image.mean, image.std) == (48, CLIP_MEAN, CLIP_STD)
+
+
+def test_a_preprocessing_within_a_processors_comes_first(copy: Path) -> None:
+    content = {"image_processor": {"image_mean": [0.7, 0.8, 0.9], "image_std": [1, 1, 1]}}
+    (copy / "processor_config.json").write_text(json.dumps(content), "utf-8")
+    image = load_backbone(str(copy), []).image
+    assert (image.mean, image.std) == ((0.7, 0.8, 0.9), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"image_mean": "evil"},
+        {"image_mean": [0.1, 0.2]},
+        {"image_mean": [0.1, 0.2, float("nan")]},
+        {"image_mean": [0.1, 0.2, True]},
+        {"image_std": [0.1, 0.2, 0]},
+        {"image_std": None},
+    ],
+)
+def test_a_preprocessing_of_other_than_numbers_is_refused(copy: Path, members: dict[str, Any]) -> None:
+    edit_json(copy / "preprocessor_config.json", **members)
+    (name,) = members
+    assert f"{name} is " in refusal_of(copy)
+
+
+def test_a_backbone_says_which_weights_it_has(copy: Path) -> None:
+    source = load_backbone(str(copy), []).source
+    assert source == find_source(str(copy))
+    assert (source.name, source.commit) == (str(copy), None)
+    assert source.weights_sha256 == hash_file(copy / "model.safetensors")
+    assert load_backbone("tiny", TEXTS).source == find_source("tiny") == ("tiny", None, None)
+
+
+def test_a_folder_with_code_is_read_without_running_it(copy: Path) -> None:
+    """Nor does anything else that a configuration may name: quantizers, kernels, adapters on another backbone."""
+    (copy / "code.py").write_text("raise SystemExit('it ran')", "utf-8")
+    edit_json(
+        copy / "config.json",
+        auto_map={"AutoConfig": "code.Config", "AutoModel": "code.Model"},
+        quantization_config={"quant_method": "gptq", "bits": 4},
+        attn_implementation="nobody/kernel",
+        _attn_implementation="nobody/kernel",
+    )
+    edit_json(copy / "tokenizer_config.json", auto_map={"AutoTokenizer": ["code.Tokenizer", None]})
+    (copy / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "nobody/nothing"}), "utf-8")
+    clip = load_backbone(str(copy), []).clip
+    assert clip.config._attn_implementation == "sdpa"
+    assert torch.equal(clip.visual_projection.weight, load_file(copy / "model.safetensors")["visual_projection.weight"])
+
+
+def test_a_pipe_in_the_place_of_weights_is_not_opened(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    os.mkfifo(copy / "model.safetensors")
+    assert "no file named model.safetensors" in refusal_of(copy)
+
+
+def test_every_record_of_first_seen_weights_is_kept(tmp_path: Path) -> None:
+    """Of several processes that load at once, too."""
+    weights = [Weights((), f"{number:064x}", number) for number in range(40)]
+
+    def check(one: Weights) -> None:
+        check_first_seen(tmp_path, "test/clip", f"{one.num_bytes:040x}", one)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(check, weights))
+    assert len(json.loads((tmp_path / RECORD).read_text("utf-8"))) == 40
+    with pytest.raises(
+        BackboneError, match="has other weights than before: their sha256 is f{64}, on .* it was 0{63}7"
+    ):
+        check_first_seen(tmp_path, "test/clip", f"{7:040x}", Weights((), "f" * 64, 7))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a@b": {}}', '{"a@b": {"sha256": 1}}'])
+def test_a_damaged_record_of_first_seen_weights_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / RECORD).write_text(content, "utf-8")
+    with pytest.raises(BackboneError, match=f"{RECORD}, which remembers the weights of backbones, is damaged"):
+        check_first_seen(tmp_path, "a", "b", Weights((), "f" * 64, 1))
+
+
+def test_where_nothing_can_be_recorded_a_warning_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    check_first_seen(tmp_path / "file", "a", "b", Weights((), "f" * 64, 1))
+    assert "warning: the weights of a@b are not recorded in " in capsys.readouterr().err
+
+
+def test_no_source_lets_transformers_run_code_or_ask_the_hub() -> None:
+    calls = [call for path in git_files("*.py") for call in from_pretrained_calls(path)]
+    assert len(calls) >= 6
+    assert not [where for where, settings in calls if settings.get("trust_remote_code") is not False]
+    assert not [where for where, settings in calls if settings.get("local_files_only") is not True]
+
+
+def git_files(pattern: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.splitlines() if not name.startswith("tests/")]
+
+
+def from_pretrained_calls(path: Path) -> Iterator[tuple[str, dict[str | None, Any]]]:
+    """Where the file calls it, and the constants among the call's named arguments."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_pretrained":
+            settings = {word.arg: word.value.value for word in node.keywords if isinstance(word.value, ast.Constant)}
+            yield f"{path}:{node.lineno}", settings
 
 
 def test_a_folder_without_a_tokenizer_is_refused(copy: Path) -> None:

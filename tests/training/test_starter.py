@@ -17,8 +17,7 @@ from transformers import CLIPModel
 from memeguard.bundle import load_bundle
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
-from training import backbones
-from training.backbones import COMPACT_FOLDER, BackboneError, load_backbone, load_tokenizer
+from training.backbones import COMPACT_FOLDER, BackboneError, load_backbone, load_tokenizer, loading
 from training.data.meme_file import label_array
 from training.data.reading import read_split
 from training.misreading import misread
@@ -75,7 +74,7 @@ def test_compacts_texts_of_one_meaning_are_nearer_than_others() -> None:
 
 
 def test_where_only_the_package_is_installed_both_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(backbones, "COMPACT_FOLDER", tmp_path / "compact")
+    monkeypatch.setattr(loading, "COMPACT_FOLDER", tmp_path / "compact")
     monkeypatch.setattr(starter, "STARTER_FOLDER", tmp_path / "bundle")
     with pytest.raises(BackboneError, match=r"^backbone compact is a part of the repository"):
         load_backbone("compact", [])

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from training.backbones.places import Place
 
 _CONFIG: Final = "config.json"
+_WORDS: Final = ("tokenizer.json", "vocab.json")  # either will do
 _TOKENIZER_FILES: Final = (
-    "tokenizer_config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
     "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "merges.txt",
+    *_WORDS,
 )
 _NUM_BYTES: Final = 256  # tokens of any byte-level vocabulary at least
 _NUM_CHANNELS: Final = 3
@@ -50,7 +50,7 @@ def read_image_config(place: Place, size: int) -> ImageConfig:
 
     As in transformers, a nested "image_processor" of processor_config.json comes first.
     """
-    nested = (_read_json(place, "processor_config.json") or {}).get("image_processor")
+    nested = (_read_json(place, "processor_config.json", may_lack=True) or {}).get("image_processor")
     said = nested if isinstance(nested, dict) else _read_json(place, "preprocessor_config.json") or {}
     mean = _read_channels(place, "image_mean", said.get("image_mean", CLIP_MEAN))
     std = _read_channels(place, "image_std", said.get("image_std", CLIP_STD))
@@ -61,11 +61,13 @@ def read_image_config(place: Place, size: int) -> ImageConfig:
 
 def read_tokenizer(place: Place) -> PreTrainedTokenizerFast:
     """Read the tokenizer, which neither cuts nor pads; raises ``BackboneError``."""
-    paths = [path for file in (_CONFIG, *_TOKENIZER_FILES) if (path := place.find(file)) is not None]
-    if not paths:
+    if (config := place.find(_CONFIG)) is None:
         raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {_CONFIG}")
+    found = {file for file in _TOKENIZER_FILES if place.find(file, may_lack=True) is not None}
+    if found.isdisjoint(_WORDS):
+        place.find(_WORDS[0])  # tells if that is because the hub cannot be asked
     try:
-        tokenizer = AutoTokenizer.from_pretrained(paths[0].parent, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers have many
         reason = " ".join(str(error).split())
         raise BackboneError(f"backbone {place.name} cannot be loaded: its tokenizer: {reason}") from error
@@ -78,8 +80,8 @@ def read_tokenizer(place: Place) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _read_json(place: Place, file: str) -> dict[str, Any] | None:
-    path = place.find(file)
+def _read_json(place: Place, file: str, *, may_lack: bool = False) -> dict[str, Any] | None:
+    path = place.find(file, may_lack=may_lack)
     if path is None:
         return None
     try:
@@ -93,7 +95,7 @@ def _read_json(place: Place, file: str) -> dict[str, Any] | None:
 
 def _read_channels(place: Place, name: str, values: Any) -> tuple[float, float, float]:  # noqa: ANN401 - JSON's
     are_numbers = isinstance(values, list | tuple) and all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
     )
     if not are_numbers or len(values) != _NUM_CHANNELS:
         raise BackboneError(f"backbone {place.name} cannot be loaded: {name} is {values!r}; it must be three numbers")

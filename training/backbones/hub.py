@@ -7,16 +7,16 @@ never speaks to the hub: asked for safetensors where there are none, it would ta
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
 from huggingface_hub.utils import httpx, validate_repo_id
 from tqdm import tqdm
 
-from training.backbones.hub_errors import explain
+from training.backbones.hub_errors import cannot_be_asked, explain
 from training.backbones.places import BackboneError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TOO_MANY_REQUESTS: Final = 429
 _MEGABYTE: Final = 1e6
 
 
-@dataclass(frozen=True)
+@dataclass
 class HubRepository:
     """One repository of the hub at one commit.
 
@@ -45,6 +45,7 @@ class HubRepository:
     repo_id: str
     revision: str
     commit: str
+    _silence: Exception | None = field(default=None, init=False)  # why the hub cannot be asked, once that is known
 
     @classmethod
     def resolve(cls, name: str) -> Self:
@@ -77,8 +78,13 @@ class HubRepository:
         """The name that gives this commit whatever happens to the branch."""
         return f"{self.repo_id}@{self.commit}"
 
-    def find(self, file: str) -> Path | None:
+    def find(self, file: str, *, may_lack: bool = False) -> Path | None:
         """Return the path of ``file`` in the hub's cache, downloaded if need be; None if the commit lacks it.
+
+        Args:
+            file: Its name.
+            may_lack: Whether the commit is taken to lack it where the hub cannot be asked, but the weights are here:
+                a program that filled the cache may not have noted which files there are not.
 
         Raises:
             BackboneError: The file cannot be had, and nobody knows whether it exists.
@@ -87,12 +93,14 @@ class HubRepository:
         if cached is not None:  # a path, or a mark that the hub said it has no such file
             return Path(cached) if isinstance(cached, str) else None
         try:
-            if file.endswith(".safetensors"):
-                self._announce(file)
-            return Path(hf_hub_download(self.repo_id, file, revision=self.commit))
+            return self._download(file)
         except RemoteEntryNotFoundError:
             return None
         except Exception as error:
+            if cannot_be_asked(error):
+                self._silence = error
+                if may_lack and self._has_weights():
+                    return None
             reason = explain(error, self.repo_id, self.revision)
             raise BackboneError(f"backbone {self.name} cannot be loaded: {file}: {reason}") from error
 
@@ -104,6 +112,17 @@ class HubRepository:
             f"{constants.ENDPOINT}/{self.repo_id}/discussions, and name a commit you trust as {self.repo_id}@COMMIT"
         )
 
+    def _download(self, file: str) -> Path:
+        if self._silence is not None:
+            raise self._silence
+        if file.endswith(".safetensors"):
+            self._announce(file)
+        return Path(hf_hub_download(self.repo_id, file, revision=self.commit))
+
+    def _has_weights(self) -> bool:
+        names = ("model.safetensors", "model.safetensors.index.json")
+        return any(isinstance(try_to_load_from_cache(self.repo_id, name, revision=self.commit), str) for name in names)
+
     def _announce(self, file: str) -> None:
         """Say what is downloaded; the hub's progress bar follows where stderr is a terminal."""
         size = get_hf_file_metadata(hf_hub_url(self.repo_id, file, revision=self.commit)).size
@@ -111,15 +130,15 @@ class HubRepository:
         tqdm.write(f"downloading {self.repo_id}@{self.commit[:12]}: {file}{known}", file=sys.stderr)
 
 
-def _resolve_commit(repo_id: str, revision: str) -> str:
+def _resolve_commit(repo_id: str, revision: str) -> Any:  # noqa: ANN401 - a string; the library has no types
     api = HfApi()
     try:
-        return str(api.resolve_revision(repo_id, revision=revision))
+        return api.resolve_revision(repo_id, revision=revision).resolved
     except (HfHubHTTPError, httpx.ProxyError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code != _TOO_MANY_REQUESTS:
             raise  # the hub answered: there is no such thing, or not for this user
         try:  # as resolve_revision itself does where the hub is not reached
-            return str(api.resolve_revision(repo_id, revision=revision, local_files_only=True))
+            return api.resolve_revision(repo_id, revision=revision, local_files_only=True).resolved
         except Exception:  # noqa: BLE001 - why the hub could not be asked is what helps
             raise error from None
 

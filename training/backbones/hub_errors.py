@@ -40,6 +40,12 @@ def explain(error: Exception, repo_id: str, revision: str) -> str:
     return " ".join(str(error).split())
 
 
+def cannot_be_asked(error: Exception) -> bool:
+    """Whether no question to the hub would get an answer: it is forbidden, or out of reach."""
+    silent = OfflineModeIsEnabled | httpx.ProxyError | httpx.ConnectError | httpx.ConnectTimeout
+    return any(isinstance(cause, silent) for cause in _causes(error))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error itself, then what it was raised from."""
     while error is not None:

@@ -39,8 +39,11 @@ class Place(Protocol):
     def name(self) -> str:
         """What the user called the backbone."""
 
-    def find(self, file: str) -> Path | None:
-        """Return the path of ``file`` on this machine, or None if the backbone does not have it."""
+    def find(self, file: str, *, may_lack: bool = False) -> Path | None:
+        """Return the path of ``file`` on this machine, or None if the backbone does not have it.
+
+        With ``may_lack``, also if it may not have it and nobody can be asked.
+        """
 
     def explain_missing_weights(self) -> str:
         """Say why there are no safetensors, and what to do."""
@@ -53,7 +56,7 @@ class LocalFolder:
     name: str
     path: Path
 
-    def find(self, file: str) -> Path | None:
+    def find(self, file: str, *, may_lack: bool = False) -> Path | None:  # noqa: ARG002 - a folder is always known
         """Return the path of ``file``, or None if there is no such regular file."""
         path = self.path / file
         return path if path.is_file() else None

@@ -52,7 +52,7 @@ def find_weights(place: Place) -> Weights:
     Raises:
         BackboneError: There are none, or a file is not what the hub said it is.
     """
-    whole = place.find(_WEIGHTS)
+    whole = place.find(_WEIGHTS, may_lack=True)
     paths = (whole,) if whole is not None else _find_shards(place)
     hashes = [hash_file(path) for path in paths]
     for path, sha256 in zip(paths, hashes, strict=True):
@@ -95,8 +95,9 @@ def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
 
 
 def _find_shards(place: Place) -> tuple[Path, ...]:
-    index = place.find(_INDEX)
+    index = place.find(_INDEX, may_lack=True)
     if index is None:
+        place.find(_WEIGHTS)  # tells if that is because the hub cannot be asked
         raise BackboneError(f"backbone {place.name} cannot be loaded: {place.explain_missing_weights()}")
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))

@@ -32,10 +32,11 @@ class Judge:
 
     def __init__(self, backbone: str | Path) -> None:
         folder = str(backbone)
-        safe = {"local_files_only": True, "trust_remote_code": False}  # no hub, and nobody's code
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        self._processor = CLIPImageProcessorPil.from_pretrained(folder, **safe)
-        self._clip = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **safe).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._clip = CLIPModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        ).eval()
         self._head = torch.nn.Linear(2 * self._clip.config.projection_dim, 1)
 
     def prepare(self, image: bytes, text: str) -> PreparedMeme:

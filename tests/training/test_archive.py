@@ -41,6 +41,7 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memeguard.bundle import Bundle
     from memeguard.classifier import MemeClassifier
 
 
@@ -115,6 +116,13 @@ def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> 
     }
 
 
+def test_the_card_says_which_weights_the_backbone_had(small_bundle: Bundle, tmp_path: Path) -> None:
+    said = {"backbone_commit": "c" * 40, "backbone_sha256": "d" * 64}
+    save_bundle(small_bundle, tmp_path / "bundle", report=said)
+    card = build_archive(tmp_path / "bundle", "1.0.0", tmp_path / "store", runtime="torch")
+    assert {"backbone_commit": card.backbone_commit, "backbone_sha256": card.backbone_sha256} == said
+
+
 def test_the_card_says_what_is_known(built: Built) -> None:
     card = json.loads((built.store / "meme-1.2.0.json").read_text("utf-8"))
     assert card == dataclasses.asdict(built.card)
@@ -122,6 +130,7 @@ def test_the_card_says_what_is_known(built: Built) -> None:
     assert (card["version"], card["archive"]) == ("1.2.0", "meme-1.2.0.mar")
     assert card["num_test_openings"] == 0
     assert (card["backbone"], card["threshold"]) == ("small", 0.375)
+    assert card["backbone_commit"] is card["backbone_sha256"] is None  # a bundle that does not say
     assert card["memeguard_version"] == memeguard.__version__
     assert card["report"] == {"validation": {"model": {"auroc": 0.75}}}
     torch_proof, openvino_proof = card["runtimes"]["torch"], card["runtimes"]["openvino"]

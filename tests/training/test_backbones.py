@@ -238,9 +238,7 @@ def test_every_record_of_first_seen_weights_is_kept(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(check, weights))
     assert len(json.loads((tmp_path / RECORD).read_text("utf-8"))) == 40
-    with pytest.raises(
-        BackboneError, match="has other weights than before: their sha256 is f{64}, on .* it was 0{63}7"
-    ):
+    with pytest.raises(BackboneError, match=r"has other weights than before: their sha256 is f{64}, on .+ 0{63}7"):
         check_first_seen(tmp_path, "test/clip", f"{7:040x}", Weights((), "f" * 64, 7))
 
 

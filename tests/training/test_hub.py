@@ -1,6 +1,7 @@
 """Backbones from the hub, seen from outside: what is fetched, what is believed, and what is said when it fails.
 
-The hub is one of our own on loopback; backbones are loaded in other processes, from which nothing can leave the machine.
+The hub is one of our own on loopback; backbones are loaded in other processes, from which nothing can leave the
+machine.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from cli.main import main
@@ -30,7 +31,7 @@ from tests.training.full_disk import largest_file
 from training import stepper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.process import BaseProcess
 
 # Each process is forked from one that has imported torch already; this saves seconds and changes nothing else.
@@ -159,6 +160,46 @@ def test_other_data_is_not_gone_on_with(
     result = invoke(arguments, "--out", str(interrupted), "--resume", "--data", str(data))
     assert result.exit_code == 1
     assert "data_sha256 was '" in result.output
+
+
+@pytest.fixture
+def moved(clip_folder: Path) -> Iterator[Path]:
+    """The backbone's folder, with other weights until the test ends."""
+    path = clip_folder / "model.safetensors"
+    before = path.read_bytes()
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+    try:
+        yield clip_folder
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_backbone_with_other_weights_is_not_gone_on_with(
+    arguments: list[str], interrupted: Path, moved: Path
+) -> None:
+    result = invoke(arguments, "--out", str(interrupted), "--resume")
+    assert result.exit_code == 1
+    assert re.search(r"is of another training: backbone_sha256 was '[0-9a-f]{64}', now it is '", result.output)
+    assert not interrupted.exists()
+
+
+def test_a_finished_bundle_of_other_weights_is_not_taken_for_this_one(
+    arguments: list[str], finished: Path, moved: Path
+) -> None:
+    result = invoke(arguments, "--out", str(finished), "--resume")
+    assert result.exit_code == 1
+    assert "complete, but of another training: backbone_sha256 was '" in result.output
+
+
+def test_a_finished_bundle_that_does_not_say_its_weights_is_complete(
+    arguments: list[str], finished: Path, moved: Path, tmp_path: Path
+) -> None:
+    """Those of older versions do not."""
+    older = shutil.copytree(finished, tmp_path / "older")
+    report = json.loads((older / "report.json").read_text("utf-8"))
+    del report["backbone_sha256"], report["backbone_commit"]
+    (older / "report.json").write_text(json.dumps(report), "utf-8")
+    assert invoke(arguments, "--out", str(older), "--resume").exit_code == 0
 
 
 def test_a_damaged_checkpoint_is_one_line(arguments: list[str], interrupted: Path) -> None:

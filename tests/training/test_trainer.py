@@ -104,6 +104,7 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
     report = read_report(tmp_path / "bundle")
     assert report == json.loads(json.dumps(tiny.report, allow_nan=False))
     assert report["backbone"] == "tiny"
+    assert report["backbone_commit"] is report["backbone_sha256"] is None
     assert report["training"]["learning_rate"] == 1e-3
     assert (report["training"]["tune"], report["training"]["num_folds"]) == ("full", 0)
     assert report["cross_validation"] is None

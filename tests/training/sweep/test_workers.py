@@ -251,6 +251,7 @@ def test_what_goes_wrong_in_a_worker_is_said_by_its_starter(
         ({"settings": {"num_epochs": 4}}, "settings: there num_epochs 3, here num_epochs 4"),
         ({"settings": {}}, "settings: there num_epochs 3, here no num_epochs"),
         ({"backbone": "tiny"}, "backbone: there clip, here tiny"),
+        ({"backbone_sha256": "ghi"}, "backbone weights: there def, here ghi"),
         ({"data_sha256": "def"}, "data: there abc, here def"),
         ({"version": "2.0.0"}, r"memeguard version: there 1\.0\.0, here 2\.0\.0"),
     ],

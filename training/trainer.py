@@ -81,8 +81,8 @@ def train(
         checkpoints = checkpoints.for_settings(
             {
                 **choices,
-                "backbone": backbone_name,
-                **experiment.source.to_json(),
+                "backbone": experiment.source.name,  # with its commit: naming that goes on where a branch has moved
+                "backbone_sha256": experiment.source.weights_sha256,
                 "data_sha256": data_hash,
                 "num_memes": num_memes,
                 "memeguard_version": memeguard.__version__,
@@ -98,7 +98,7 @@ def train(
         labels = calibrate(experiment.labels["validation"], experiment.predict_logits(classifier, "validation"))
     classifier.config = dataclasses.replace(classifier.config, labels=labels)
     report = {
-        "backbone": backbone_name,
+        "backbone": experiment.source.name,
         **experiment.source.to_json(),
         "training": choices,
         "epochs": fitted.history,
@@ -130,10 +130,10 @@ def require_same_training(
     """
     asked = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
     found = {**report["training"], "backbone": report["backbone"], "data_sha256": report["data"]["sha256"]}
-    wanted = {**asked, "backbone": backbone_name, "data_sha256": data_hash}
-    for name, value in source.to_json().items():
-        if value is not None and report.get(name) is not None:
-            found[name], wanted[name] = report[name], value
+    name = source.name if report.get("backbone_commit") else backbone_name
+    wanted = {**asked, "backbone": name, "data_sha256": data_hash}
+    if source.weights_sha256 and report.get("backbone_sha256"):
+        found["backbone_sha256"], wanted["backbone_sha256"] = report["backbone_sha256"], source.weights_sha256
     if differences := describe_differences(found, wanted, [name for name in wanted if name != "device"]):
         raise TrainingError(f"the bundle is complete, but of another training: {differences}")
 

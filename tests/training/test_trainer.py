@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
-from training.backbones import load_backbone
+from training.backbones import Source, load_backbone
 from training.calibration import calibrate
 from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
@@ -32,7 +32,7 @@ from training.evaluation.report import MODEL
 from training.evaluation.scorers import score_with_bundle
 from training.experiment import Experiment
 from training.loop import predict_logits
-from training.trainer import TrainingResult, train
+from training.trainer import TrainingResult, require_same_training, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,3 +333,30 @@ def test_learning_rates_at_the_edge_end_well_or_in_words(
 def test_a_setting_out_of_its_range_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         TrainingConfig(**setting)
+
+
+HUB_REPORT = {
+    "training": dataclasses.asdict(TrainingConfig()),
+    "backbone": "test/clip@" + "a" * 40,
+    "backbone_commit": "a" * 40,
+    "backbone_sha256": "d" * 64,
+    "data": {"sha256": "abc"},
+}
+
+
+def test_a_bundle_of_a_branch_that_has_moved_is_of_another_training() -> None:
+    moved = Source("test/clip@" + "b" * 40, "b" * 40, None)
+    with pytest.raises(
+        TrainingError, match=r"another training: backbone was 'test/clip@a+', now it is 'test/clip@b+'$"
+    ):
+        require_same_training(HUB_REPORT, "test/clip", TrainingConfig(), "abc", moved)
+
+
+@pytest.mark.parametrize("name", ["test/clip", "test/clip@" + "a" * 40])
+def test_a_bundle_of_the_commit_that_is_meant_is_the_same(name: str) -> None:
+    require_same_training(HUB_REPORT, name, TrainingConfig(), "abc", Source("test/clip@" + "a" * 40, "a" * 40, None))
+
+
+def test_a_bundle_that_is_older_is_known_by_the_name_alone() -> None:
+    older = {**HUB_REPORT, "backbone": "test/clip", "backbone_commit": None, "backbone_sha256": None}
+    require_same_training(older, "test/clip", TrainingConfig(), "abc", Source("test/clip@" + "b" * 40, "b" * 40, None))

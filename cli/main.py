@@ -395,6 +395,9 @@ def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--run-dir", type=_FOLDER, default="run", show_default=True, help="For tokens and logs."),
         click.option("--config", type=_FILE, default="config.properties", show_default=True),
         click.option("--default-version", metavar="X.Y.Z", help="Who answers /predictions/meme.  [default: newest]"),
+        click.option("--allow-unverified", is_flag=True, help="Serve archives that have no card to verify them by."),
+        click.option("--pass-env", multiple=True, metavar="NAME",
+                     help="An environment variable that the servers get besides those they need; may be repeated."),
         *(click.option(f"--{name}-port", type=click.IntRange(1, 65535), default=port, show_default=True)
           for name, port in (("inference", 8080), ("management", 8081), ("metrics", 8082),
                              ("grpc-inference", 7070), ("grpc-management", 7071))),
@@ -407,9 +410,13 @@ def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the proxy listens; TorchServe stays local.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="The proxy's port.")
+@click.option("--patience", "patience_s", type=click.FloatRange(min=1), default=60.0, show_default=True,
+              metavar="SECONDS", help="A server that does not answer for this long is started again.")  # fmt: skip
 @_serving_options
 def serve(host: str, port: int, **options: Any) -> None:  # noqa: ANN401
     """Serve the archives of the model store until Ctrl-C.
+
+    Archives are verified by their cards. A server that dies or no longer answers is started again.
 
     Example: memeguard serve --port 5001
     """
@@ -432,11 +439,12 @@ def torchserve(fallback_store: Path | None, **options: Any) -> None:  # noqa: AN
     if fallback_store and not holds_archive(options["model_store"]):
         click.echo(f"{options['model_store']} holds no archive; serving {fallback_store}", err=True)
         options["model_store"] = fallback_store
-    exec_torchserve(_serve_settings(options, host="127.0.0.1", proxy=5000))
+    exec_torchserve(_serve_settings(options, host="127.0.0.1", proxy=5000), lambda line: click.echo(line, err=True))
 
 
 def _serve_settings(options: dict[str, Any], *, host: str, proxy: int) -> Any:  # noqa: ANN401
-    from cli.serve import Ports, ServeSettings
+    from cli.ports import Ports
+    from cli.servers import ServeSettings
 
     names = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
     ports = Ports(proxy=proxy, **{name: options.pop(f"{name}_port") for name in names})

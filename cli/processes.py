@@ -1,49 +1,68 @@
-"""Start programs, watch them, and end them with everything they started.
+"""Start programs, watch them, and end them with everything they started, even if this process is killed.
 
-Does not know what the programs are.
+Does not know what the programs are. Each runs under a guard (``guard.py``), one small process of its own: a parent's
+death signal alone would not reach Java's workers and gunicorn's, a process group alone would outlive a ``kill -9``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import shutil
 import signal
-import socket
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cli.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from typing import Self
 
 _GRACE_S = 40.0  # how long a program may take to end by itself: the longest prediction takes 30
+_GUARD = Path(__file__).with_name("guard.py")
+_LARGEST_STATUS = 128  # a shell's way: beyond it is the number of the signal that ended a program
 
 
 class Process:
     """A program in a session of its own, so that Ctrl-C reaches its starter alone and its children end with it.
 
-    Its output goes to ``log``.
+    Args:
+        name: For messages.
+        command: The program and its arguments.
+        log: Takes what it prints.
+        cwd: Its working directory.
+        env: Its environment.
+        removes: A folder that is removed when it has ended.
+        alarms: Words in its output that ``alarm`` reports.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path,
+        env: Mapping[str, str],
+        removes: Path | None = None,
+        alarms: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self.log = log
-        log.unlink(missing_ok=True)
-        log.touch(mode=0o600)
-        with log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._removes = removes
+        self._popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD), str(removes or ""), *command],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE,  # never written to: the guard sees it close when this process is gone
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self._popen.stdout is not None  # noqa: S101 - for mypy
+        self._log = Log(log, self._popen.stdout, alarms=alarms)
 
     def __enter__(self) -> Self:
         return self
@@ -52,34 +71,53 @@ class Process:
         self.stop()
 
     @property
-    def exit_status(self) -> int | None:
-        """None while it runs."""
-        return self._popen.poll()
+    def has_ended(self) -> bool:
+        """Whether the program is over."""
+        return self._popen.poll() is not None
 
-    def output(self) -> str:
-        """What it has printed so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+    @property
+    def alarm(self) -> str | None:
+        """The first line it printed with one of the words in it."""
+        return self._log.alarm
 
-    def stop(self) -> None:
-        """Ask it to end, and after a while make it; then end whatever is left of its session."""
+    @property
+    def log(self) -> Path:
+        """Where its output is."""
+        return self._log.path
+
+    def describe_end(self) -> str:
+        """How it ended, such as "was killed by SIGKILL"."""
+        status = self._popen.wait()
+        number = -status if status < 0 else status - _LARGEST_STATUS  # below zero: the guard itself was killed
+        if number > 0:
+            with contextlib.suppress(ValueError):
+                return f"was killed by {signal.Signals(number).name}"
+        return f"ended with status {status}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        status = self._popen.poll()
+        return status is not None and (status < 0 or status > _LARGEST_STATUS)
+
+    def last_line(self) -> str:
+        """The last thing it printed, less a Java stack."""
+        self._log.close()
+        lines = [line for line in self._log.recent() if line.strip() and not line.startswith("\tat ")]
+        return lines[-1] if lines else "it printed nothing"
+
+    def stop(self, grace_s: float = _GRACE_S) -> None:
+        """Ask it to end, and after ``grace_s`` seconds make it; then end whatever is left of its session."""
         if self._popen.poll() is None:
             self._popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(_GRACE_S)
-        # Children may outlive a program that died; the group's id is its own until the last of them is gone.
+                self._popen.wait(grace_s)
+        # The guard has ended the children, unless it was killed; the group's id is its own until the last is gone.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
-
-
-def is_port_free(host: str, port: int) -> bool:
-    """Whether a server could listen on ``host:port`` now; raises ``OSError`` where the address is none of ours."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            return False
-    return True
+        if self._popen.stdin:
+            self._popen.stdin.close()
+        self._log.close()
+        if self._removes:
+            shutil.rmtree(self._removes, ignore_errors=True)

@@ -1,69 +1,37 @@
 """Run TorchServe and the proxy together: one ready line when both answer, nothing left running afterwards.
 
-Does not know what a prediction is; readiness is the proxy's /readyz, which asks for a real one.
+In between, whatever dies is started again (``supervisor.py``). Does not know what a prediction is; readiness is the
+proxy's /readyz, which asks for a real one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import math
 import os
 import signal
-import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import requests
-
-import proxy
-from cli.processes import Process, is_port_free
-from proxy.torchserve_client import TorchServeClient
-from proxy.upstream import UpstreamError
-from rollout.archives import Archive, choose_default, find_archives, make_snapshot
-from rollout.torchserve import KEY_FILE, Launch
+from cli.errors import ServeError
+from cli.run_folder import MARK, make_private, occupy
+from cli.servers import Servers, torchserve_launch
+from cli.supervisor import Supervised
+from cli.watch import Watch
+from rollout.archives import Archive, choose_default, find_archives
+from rollout.temp_folder import TempFolder, remove_abandoned
+from rollout.torchserve import KEY_FILE
+from rollout.unpacked import UnpackedArchives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_HOST = "127.0.0.1"
-_START_TIMEOUT_S = 180.0  # above startupTimeout of model-config.yaml, so that TorchServe's own verdict comes first
+    from cli.servers import ServeSettings
+
 _POLL_S = 0.1
+_FIRST_ANSWER_S = 180.0  # for the first prediction, once TorchServe has loaded the model
+_UNPACKED_S = 1.0  # how often unpacked archives are looked after
 _EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this has everything in common with your best friend"'
-# What is printed when a version cannot be loaded: the first comes from meme_handler.py, the others from TorchServe.
-_LOAD_FAILURES = ("memeguard cannot load", "Load model failed", "SnapshotManager - Error")
-
-
-class ServeError(Exception):
-    """The servers cannot run, and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """Where the servers listen on the loopback interface; only ``proxy`` is meant for clients."""
-
-    proxy: int = 5000
-    inference: int = 8080
-    management: int = 8081
-    metrics: int = 8082
-    grpc_inference: int = 7070
-    grpc_management: int = 7071
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeSettings:
-    """What ``memeguard serve`` was asked for; ``host`` is the proxy's alone."""
-
-    model_store: Path
-    run_dir: Path
-    config: Path
-    host: str = _HOST
-    ports: Ports = Ports()
-    default_version: str | None = None
 
 
 def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
@@ -71,191 +39,119 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
 
     Args:
         settings: What to serve, and where.
-        announce: Takes lines for the person who watches, the ready line last.
+        announce: Takes lines for the person who watches: the ready line, and then what had to be started again.
 
     Raises:
-        ServeError: A port is taken, a worker cannot load, or a server ended by itself.
+        ServeError: A port is taken, a worker cannot load, or a server cannot be started again.
         ModelStoreError, TorchServeError: The model store or the configuration does not allow it.
     """
-    archives = find_archives(settings.model_store)
-    default = choose_default(archives, settings.default_version)
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    with _stop_signals() as stop, _locked(settings.run_dir), contextlib.ExitStack() as stack:
-        _require_free_ports(settings)
-        temp_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memeguard-"))).resolve()
+    say = _steadfast(announce)
+    archives, default = _choose_archives(settings, say)
+    with _stop_signals() as stop, occupy(settings.run_dir, say) as mark, contextlib.ExitStack() as stack:
+        remove_abandoned()
+        settings.ports.require_free(settings.host)
         stack.callback((settings.run_dir / KEY_FILE).unlink, missing_ok=True)
-        announce(f"starting TorchServe with {_list_versions(archives, default)} …")
-        torchserve = stack.enter_context(_start_torchserve(settings, archives, default, temp_dir))
-        if not _wait_for_workers(torchserve, settings, {archive.version for archive in archives}, stop):
+        say(f"starting TorchServe with {_list_versions(archives, default)} …")
+        servers = stack.enter_context(contextlib.closing(Servers(settings, archives, default, {MARK: mark}, say)))
+        torchserve = Supervised("TorchServe", servers.start_torchserve, servers.is_torchserve_ready, say)
+        stack.callback(torchserve.stop)
+        if not _run(stop, [torchserve], until=lambda: torchserve.is_ready):
             return
-        gunicorn = stack.enter_context(_start_proxy(settings))
-        url = f"http://{settings.host}:{settings.ports.proxy}"
-        if not _wait_until(lambda: _answers(f"{url}/readyz"), [torchserve, gunicorn], stop):
+        proxy = Supervised("the proxy", servers.start_proxy, servers.is_proxy_ready, say)
+        stack.callback(proxy.stop)
+        deadline = time.monotonic() + _FIRST_ANSWER_S
+        if not _run(stop, [torchserve, proxy], until=lambda: proxy.is_ready and servers.is_answering(deadline)):
             return
-        announce(f"ready: {_EXAMPLE} {url}/predict")
-        _wait_until(lambda: False, [torchserve, gunicorn], stop, timeout_s=math.inf)
+        say(f"ready: {_EXAMPLE} {servers.url}/predict")
+        _Keeper(settings, servers, torchserve, proxy).run(stop, stack)
 
 
-def exec_torchserve(settings: ServeSettings) -> NoReturn:
+class _Keeper:
+    """Keeps both servers of use until told to stop."""
+
+    def __init__(self, settings: ServeSettings, servers: Servers, torchserve: Supervised, proxy: Supervised) -> None:
+        self._patience_s = {
+            "the proxy": settings.patience_s,
+            "TorchServe": settings.patience_s,
+            # A worker that loads, or that is silent until TorchServe replaces it, is no reason to start all again.
+            "the model": max(settings.patience_s, servers.longest_silence_s),
+        }
+        self._servers, self._torchserve, self._proxy = servers, torchserve, proxy
+        self._unpacked: UnpackedArchives | None = None
+
+    def run(self, stop: threading.Event, stack: contextlib.ExitStack) -> None:
+        """Run until ``stop``."""
+        watch = stack.enter_context(contextlib.closing(Watch(self._servers.find_fault)))
+        while _run(stop, [self._torchserve, self._proxy], until=_after(_UNPACKED_S)):
+            if not (self._torchserve.is_ready and self._proxy.is_ready):
+                self._unpacked = None
+                watch.reset()
+                continue
+            if loss := self._find_loss():
+                self._torchserve.restart(f"{loss} is gone from the temporary folder of TorchServe")
+                continue
+            for name, patience_s in self._patience_s.items():
+                if watch.failing_s(name) > patience_s:
+                    server = self._proxy if name == "the proxy" else self._torchserve
+                    server.restart(f"{name} has not answered for {patience_s:.0f} s")
+                    watch.reset()
+
+    def _find_loss(self) -> str | None:
+        if self._unpacked is None and self._servers.temp_dir:
+            self._unpacked = UnpackedArchives(self._servers.temp_dir, self._servers.registered_versions)
+        return self._unpacked.find_loss() if self._unpacked else None
+
+
+def exec_torchserve(settings: ServeSettings, announce: Callable[[str], None]) -> NoReturn:
     """Replace this process by TorchServe's Java, so that a container's signals and exit status are Java's own."""
-    archives = find_archives(settings.model_store)
-    default = choose_default(archives, settings.default_version)
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    launch = torchserve_launch(settings, archives, default, Path(tempfile.mkdtemp(prefix="memeguard-")))
+    archives, default = _choose_archives(settings, announce)
+    with contextlib.suppress(ServeError):  # a volume that belongs to somebody else; the token file is 0600 in any case
+        make_private(settings.run_dir)
+    remove_abandoned()
+    temp = TempFolder()
+    os.set_inheritable(temp.lock, True)  # Java holds it now, and its end gives it up
+    launch = torchserve_launch(settings, archives, default, temp.path)
     command = launch.command()
     os.chdir(settings.run_dir)
     os.execve(command[0], command, launch.environment())  # noqa: S606 - an argument list, no shell
 
 
-def _start_torchserve(
-    settings: ServeSettings, archives: Sequence[Archive], default: Archive, temp_dir: Path
-) -> Process:
-    launch = torchserve_launch(settings, archives, default, temp_dir)
-    (settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # of an earlier run; its tokens are void
-    return Process(
-        "TorchServe",
-        launch.command(),
-        log=settings.run_dir / "torchserve.log",
-        cwd=settings.run_dir,
-        env=launch.environment(),
-    )
+def _choose_archives(settings: ServeSettings, announce: Callable[[str], None]) -> tuple[list[Archive], Archive]:
+    archives = find_archives(settings.model_store, allow_unverified=settings.allow_unverified)
+    for archive in archives:
+        if not archive.is_verified:
+            announce(f"warning: {archive.file_name} has no card and is served unverified")
+    return archives, choose_default(archives, settings.default_version)
 
 
-def torchserve_launch(settings: ServeSettings, archives: Sequence[Archive], default: Archive, temp_dir: Path) -> Launch:
-    """How TorchServe is started to serve ``archives``."""
-    ports = settings.ports
-    return Launch(
-        model_store=settings.model_store,
-        run_dir=settings.run_dir,
-        temp_dir=temp_dir,
-        config=settings.config,
-        num_workers=sum(archive.settings["minWorkers"] for archive in archives),
-        overrides={
-            "inference_address": f"http://{_HOST}:{ports.inference}",
-            "management_address": f"http://{_HOST}:{ports.management}",
-            "metrics_address": f"http://{_HOST}:{ports.metrics}",
-            "grpc_inference_port": str(ports.grpc_inference),
-            "grpc_management_port": str(ports.grpc_management),
-            "model_snapshot": make_snapshot(archives, default),
-        },
-    )
-
-
-def _start_proxy(settings: ServeSettings) -> Process:
-    ports = settings.ports
-    arguments = {
-        "inference_url": f"http://{_HOST}:{ports.inference}",
-        "management_url": f"http://{_HOST}:{ports.management}",
-        "key_file": str((settings.run_dir / KEY_FILE).resolve()),
-    }
-    factory = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return Process(
-        "the proxy",
-        [
-            *(sys.executable, "-m", "gunicorn"),
-            *("-c", str(Path(proxy.__file__).parent / "gunicorn.conf.py")),
-            *("--bind", f"{settings.host}:{ports.proxy}"),
-            f"proxy.app:create_app({factory})",
-        ],
-        log=settings.run_dir / "proxy.log",
-        cwd=Path.cwd(),
-    )
-
-
-def _wait_for_workers(torchserve: Process, settings: ServeSettings, expected: set[str], stop: threading.Event) -> bool:
-    """Wait until each of the ``expected`` versions has a worker with its model loaded; false if told to stop before."""
-    client = TorchServeClient(
-        inference_url=f"http://{_HOST}:{settings.ports.inference}",
-        management_url=f"http://{_HOST}:{settings.ports.management}",
-        key_file=settings.run_dir / KEY_FILE,
-        read_timeout_s=5.0,
-    )
-
-    def all_loaded() -> bool:
-        for line in torchserve.output().splitlines():
-            if any(words in line for words in _LOAD_FAILURES):
-                raise ServeError(f"a worker cannot load its model: {line.split(' - ', 1)[-1]} (see {torchserve.log})")
-        try:
-            versions = client.describe()
-        except UpstreamError:
-            return False
-        ready = {
-            version["modelVersion"]
-            for version in versions
-            if any(worker["status"] == "READY" for worker in version["workers"])
-        }
-        return expected <= ready
-
-    with contextlib.closing(client):
-        return _wait_until(all_loaded, [torchserve], stop)
-
-
-def _wait_until(
-    condition: Callable[[], bool],
-    processes: Sequence[Process],
-    stop: threading.Event,
-    *,
-    timeout_s: float = _START_TIMEOUT_S,
-) -> bool:
-    """Wait until ``condition`` holds; false if told to stop before. A process that ends meanwhile is an error."""
-    deadline = time.monotonic() + timeout_s
+def _run(stop: threading.Event, servers: Sequence[Supervised], *, until: Callable[[], bool]) -> bool:
+    """Keep ``servers`` running until a condition holds; false if told to stop before."""
     while not stop.is_set():
-        for process in processes:
-            if process.exit_status is not None:
-                raise ServeError(f"{process.name} ended with status {process.exit_status}: {_last_line(process)}")
-        if condition():
+        for server in servers:
+            server.step()
+        if until():
             return True
-        if time.monotonic() > deadline:
-            raise ServeError(f"{processes[-1].name} was not ready after {timeout_s:.0f} s; see {processes[-1].log}")
         stop.wait(_POLL_S)
     return False
 
 
-def _last_line(process: Process) -> str:
-    lines = [line for line in process.output().splitlines() if line.strip() and not line.startswith("\tat ")]
-    return f"{lines[-1] if lines else 'it printed nothing'} (see {process.log})"
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=10).ok
-    except requests.RequestException:
-        return False
+def _after(seconds: float) -> Callable[[], bool]:
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline
 
 
 def _list_versions(archives: Sequence[Archive], default: Archive) -> str:
     return ", ".join(f"{archive.version} (default)" if archive == default else archive.version for archive in archives)
 
 
-def _require_free_ports(settings: ServeSettings) -> None:
-    options = {
-        "--port": (settings.host, settings.ports.proxy),
-        "--inference-port": (_HOST, settings.ports.inference),
-        "--management-port": (_HOST, settings.ports.management),
-        "--metrics-port": (_HOST, settings.ports.metrics),
-        "--grpc-inference-port": (_HOST, settings.ports.grpc_inference),
-        "--grpc-management-port": (_HOST, settings.ports.grpc_management),
-    }
-    for option, (host, port) in options.items():
-        others = [other for other, address in options.items() if address[1] == port and other != option]
-        if others:
-            raise ServeError(f"port {port} is given twice, by {option} and {others[0]}")
-        try:
-            is_free = is_port_free(host, port)
-        except OSError as error:
-            raise ServeError(f"nothing can listen on {host}, port {port}: {error.strerror}") from error
-        if not is_free:
-            raise ServeError(f"port {port} on {host} is taken; free it or choose another with {option}")
+def _steadfast(announce: Callable[[str], None]) -> Callable[[str], None]:
+    """Let nobody's closed terminal or full disk end a server that runs."""
 
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError):
+            announce(line)
 
-@contextlib.contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    with (run_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ServeError(f"another server runs in {run_dir}; choose another folder with --run-dir") from error
-        yield
+    return say
 
 
 @contextlib.contextmanager

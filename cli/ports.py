@@ -1,0 +1,78 @@
+"""Tell whether the ports a server needs are free, and who holds one that is not."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from dataclasses import dataclass
+
+from cli.errors import ServeError
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Where the servers listen on the loopback interface; only ``proxy`` is meant for clients."""
+
+    proxy: int = 5000
+    inference: int = 8080
+    management: int = 8081
+    metrics: int = 8082
+    grpc_inference: int = 7070
+    grpc_management: int = 7071
+
+    def require_free(self, host: str) -> None:
+        """Raise ``ServeError`` where one is taken, or given twice; the proxy's is looked for on ``host``."""
+        options = {
+            "--port": (host, self.proxy),
+            "--inference-port": (_LOOPBACK, self.inference),
+            "--management-port": (_LOOPBACK, self.management),
+            "--metrics-port": (_LOOPBACK, self.metrics),
+            "--grpc-inference-port": (_LOOPBACK, self.grpc_inference),
+            "--grpc-management-port": (_LOOPBACK, self.grpc_management),
+        }
+        for option, (address, port) in options.items():
+            others = [other for other, each in options.items() if each[1] == port and other != option]
+            if others:
+                raise ServeError(f"port {port} is given twice, by {option} and {others[0]}")
+            _require_free(option, address, port)
+
+
+def _require_free(option: str, host: str, port: int) -> None:
+    try:
+        is_free = is_port_free(host, port)
+    except OSError as error:
+        raise ServeError(f"nothing can listen on {host}, port {port}: {error.strerror}") from error
+    if not is_free:
+        holder = describe_holder(port)
+        raise ServeError(f"port {port} on {host} is taken by {holder}; free it or choose another with {option}")
+
+
+def is_port_free(host: str, port: int) -> bool:
+    """Whether a server could listen on ``host:port`` now; raises ``OSError`` where the address is none of ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+    return True
+
+
+def describe_holder(port: int) -> str:
+    """Name the program that listens on ``port`` and its pid, as far as this user may know."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError, RuntimeError):
+        for connection in psutil.net_connections("tcp"):
+            is_it = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            if is_it and connection.pid:
+                words = psutil.Process(connection.pid).cmdline()
+                command = " ".join(words) or psutil.Process(connection.pid).name()
+                short = command if len(command) <= 80 else f"{command[:77]}…"  # noqa: PLR2004 - a line's width
+                return f"pid {connection.pid}, {short}"
+    return "a process of another user"

@@ -1,0 +1,106 @@
+"""The run folder: for its owner alone, for one server at a time, and rid of what a killed server left running.
+
+Every process of a run carries the run's mark, 128 random bits, in its environment, and the mark is kept in ``run.json``
+until the run ends. A process with that mark is one of ours beyond doubt, whatever has become of pids since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from cli.errors import ServeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MARK = "MEMEGUARD_RUN"  # the environment variable
+_RECORD = "run.json"
+_END_S = 20.0
+
+
+@contextlib.contextmanager
+def occupy(run_dir: Path, announce: Callable[[str], None]) -> Iterator[str]:
+    """Hold ``run_dir`` for this process, and yield the mark for the environment of its processes.
+
+    Args:
+        run_dir: Made if it is missing; nobody else may enter it from then on.
+        announce: Takes a line for each process of an earlier run that is ended.
+
+    Raises:
+        ServeError: The folder is another user's, or another server runs in it.
+    """
+    make_private(run_dir)
+    with _locked(run_dir):
+        _end_leftovers(run_dir, announce)
+        mark = secrets.token_hex(16)
+        record = run_dir / _RECORD
+        record.unlink(missing_ok=True)
+        record.write_text(json.dumps({"mark": mark, "pid": os.getpid()}) + "\n", encoding="utf-8")
+        yield mark
+        record.unlink(missing_ok=True)  # not after an error: something may be left
+
+
+def make_private(run_dir: Path) -> None:
+    """Make ``run_dir`` and close it to everybody but its owner: tokens, logs and the lock lie in it."""
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        run_dir.chmod(0o700)
+    except PermissionError as error:
+        owner = run_dir.stat().st_uid
+        raise ServeError(
+            f"run folder {run_dir} belongs to user {owner}, who could read tokens there and keep the server from "
+            f"starting; choose one of user {os.getuid()} with --run-dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    path = run_dir / "lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise ServeError(f"{path} cannot be opened: {error.strerror}; remove it") from error
+    try:
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise ServeError(f"{path} is not a regular file; remove it")
+        os.fchmod(lock, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            who = f"another server, pid {holder}," if holder.isdecimal() else "another server"
+            raise ServeError(f"{who} runs in {run_dir}; choose another folder with --run-dir") from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _end_leftovers(run_dir: Path, announce: Callable[[str], None]) -> None:
+    """Kill what carries the mark of the last run here; whoever holds the lock knows that its server is dead."""
+    try:
+        mark = json.loads((run_dir / _RECORD).read_bytes())["mark"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not isinstance(mark, str) or not mark:
+        return
+    import psutil
+
+    killed = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                announce(f"an earlier run in {run_dir} left pid {process.pid} ({process.name()}); it is ended")
+                process.kill()
+                killed.append(process)
+    _, alive = psutil.wait_procs(killed, timeout=_END_S)
+    if alive:
+        raise ServeError(f"pid {alive[0].pid}, left by an earlier run in {run_dir}, does not end")

@@ -1,0 +1,230 @@
+"""How TorchServe and the proxy are started side by side, and how each is asked whether it serves."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+
+import proxy
+from cli.errors import ServeError
+from cli.ports import Ports
+from cli.processes import Process
+from proxy.torchserve_client import TorchServeClient
+from proxy.upstream import UpstreamError
+from rollout.archives import Archive, make_snapshot, require_unchanged
+from rollout.environment import select_environment
+from rollout.store_files import ModelStoreError
+from rollout.temp_folder import TempFolder
+from rollout.torchserve import KEY_FILE, Launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_HOST = "127.0.0.1"
+# What is printed when a version cannot be loaded: the first comes from meme_handler.py, the others from TorchServe.
+_LOAD_FAILURES = ("memeguard cannot load", "Load model failed", "SnapshotManager - Error")
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """What ``memeguard serve`` was asked for.
+
+    Attributes:
+        model_store: Folder of archives.
+        run_dir: For tokens, logs and the lock.
+        config: TorchServe's configuration.
+        host: Where the proxy listens; TorchServe is on loopback.
+        ports: Of everything that listens.
+        default_version: Which archive answers /predict; the newest if None.
+        allow_unverified: Serve archives that have no card.
+        pass_env: Environment variables the servers get besides those they need.
+        patience_s: A server that has not answered for so long is started again.
+    """
+
+    model_store: Path
+    run_dir: Path
+    config: Path
+    host: str = _HOST
+    ports: Ports = field(default_factory=Ports)
+    default_version: str | None = None
+    allow_unverified: bool = False
+    pass_env: tuple[str, ...] = ()
+    patience_s: float = 60.0
+
+
+class Servers:
+    """Starts either server, any number of times, and asks them how they are.
+
+    Args:
+        settings: What to serve, and where.
+        archives: What TorchServe serves.
+        default: The one that answers /predict.
+        marks: Environment variables that mark the processes of this run.
+        announce: Takes a line for each archive that a new start has to leave out.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        archives: Sequence[Archive],
+        default: Archive,
+        marks: Mapping[str, str],
+        announce: Callable[[str], None],
+    ) -> None:
+        self.temp_dir: Path | None = None
+        self.url = f"http://{settings.host}:{settings.ports.proxy}"
+        self._settings, self._archives, self._default = settings, archives, default
+        self._marks, self._announce = marks, announce
+        self._temp: TempFolder | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False  # HTTP_PROXY would send the questions elsewhere
+        self._client = TorchServeClient(
+            inference_url=f"http://{_HOST}:{settings.ports.inference}",
+            management_url=f"http://{_HOST}:{settings.ports.management}",
+            key_file=settings.run_dir / KEY_FILE,
+            read_timeout_s=5.0,
+        )
+
+    def close(self) -> None:
+        """Close connections, and remove the temporary folder."""
+        self._session.close()
+        self._client.close()
+        if self._temp:
+            self._temp.remove()
+
+    @property
+    def longest_silence_s(self) -> float:
+        """How long a worker may be silent before TorchServe replaces it, and its successor may load."""
+        return max(each.settings["responseTimeout"] + each.settings["startupTimeout"] for each in self._archives)
+
+    def start_torchserve(self) -> Process:
+        """Start TorchServe, in a new temporary folder, with the archives as they were verified."""
+        if self._temp:
+            self._temp.remove()
+            self._temp = None
+            self._archives = self._verify_again()
+        self._temp = TempFolder()
+        self.temp_dir = self._temp.path
+        launch = torchserve_launch(self._settings, self._archives, self._default, self.temp_dir)
+        (self._settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # of an earlier start; its tokens are void
+        return Process(
+            "TorchServe",
+            launch.command(),
+            log=self._settings.run_dir / "torchserve.log",
+            cwd=self._settings.run_dir,
+            env={**launch.environment(), **self._marks},
+            removes=self.temp_dir,
+            alarms=_LOAD_FAILURES,
+        )
+
+    def _verify_again(self) -> list[Archive]:
+        """The archives that are still in the store as they were; without the default one nothing is served."""
+        kept = []
+        for archive in self._archives:
+            try:
+                require_unchanged(self._settings.model_store, archive)
+            except ModelStoreError as error:
+                if archive == self._default:
+                    raise
+                self._announce(f"version {archive.version} is left out: {error}")
+            else:
+                kept.append(archive)
+        return kept
+
+    def start_proxy(self) -> Process:
+        """Start gunicorn."""
+        ports = self._settings.ports
+        arguments = {
+            "inference_url": f"http://{_HOST}:{ports.inference}",
+            "management_url": f"http://{_HOST}:{ports.management}",
+            "key_file": str((self._settings.run_dir / KEY_FILE).resolve()),
+        }
+        factory = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        return Process(
+            "the proxy",
+            [
+                *(sys.executable, "-m", "gunicorn"),
+                *("-c", str(Path(proxy.__file__).parent / "gunicorn.conf.py")),
+                *("--bind", f"{self._settings.host}:{ports.proxy}"),
+                f"proxy.app:create_app({factory})",
+            ],
+            log=self._settings.run_dir / "proxy.log",
+            cwd=Path.cwd(),
+            env={**select_environment(self._settings.pass_env), **self._marks},
+        )
+
+    def is_torchserve_ready(self, process: Process) -> bool:
+        """Whether each version has a worker with its model loaded; raises ``ServeError`` where one cannot load."""
+        if process.alarm:
+            raise ServeError(f"a worker cannot load its model: {process.alarm.split(' - ', 1)[-1]} (see {process.log})")
+        try:
+            versions = self._client.describe()
+        except UpstreamError:
+            return False
+        ready = {
+            version["modelVersion"]
+            for version in versions
+            if any(worker["status"] == "READY" for worker in version["workers"])
+        }
+        return {archive.version for archive in self._archives} <= ready
+
+    def is_proxy_ready(self, _: Process) -> bool:
+        """Whether the proxy answers, whatever TorchServe does."""
+        return self.answers("/healthz")
+
+    def answers(self, path: str) -> bool:
+        """Whether the proxy answers ``path`` with success."""
+        try:
+            return self._session.get(f"{self.url}{path}", timeout=_TIMEOUT_S).ok
+        except requests.RequestException:
+            return False
+
+    def is_answering(self, deadline: float) -> bool:
+        """Whether a meme is answered; raises ``ServeError`` if none is by ``deadline``, of the monotonic clock."""
+        if self.answers("/readyz"):
+            return True
+        if time.monotonic() > deadline:
+            raise ServeError(f"no prediction was answered in time; see {self._settings.run_dir / 'torchserve.log'}")
+        return False
+
+    def registered_versions(self) -> set[str] | None:
+        """The versions TorchServe serves; None if it does not say."""
+        try:
+            return {version["modelVersion"] for version in self._client.describe()}
+        except UpstreamError:
+            return None
+
+    def find_fault(self) -> str | None:
+        """Who keeps a meme from being answered: "the proxy", "TorchServe" or "the model"; None if one is answered."""
+        if self.answers("/readyz"):
+            return None
+        if not self.answers("/healthz"):
+            return "the proxy"
+        return "TorchServe" if self.registered_versions() is None else "the model"
+
+
+def torchserve_launch(settings: ServeSettings, archives: Sequence[Archive], default: Archive, temp_dir: Path) -> Launch:
+    """How TorchServe is started to serve ``archives``."""
+    ports = settings.ports
+    return Launch(
+        model_store=settings.model_store,
+        run_dir=settings.run_dir,
+        temp_dir=temp_dir,
+        config=settings.config,
+        num_workers=sum(archive.settings["minWorkers"] for archive in archives),
+        pass_names=settings.pass_env,
+        overrides={
+            "inference_address": f"http://{_HOST}:{ports.inference}",
+            "management_address": f"http://{_HOST}:{ports.management}",
+            "metrics_address": f"http://{_HOST}:{ports.metrics}",
+            "grpc_inference_port": str(ports.grpc_inference),
+            "grpc_management_port": str(ports.grpc_management),
+            "model_snapshot": make_snapshot(archives, default),
+        },
+    )

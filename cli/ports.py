@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import textwrap
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cli.errors import ServeError
+
+if TYPE_CHECKING:
+    import psutil
 
 _LOOPBACK = "127.0.0.1"
 
@@ -63,6 +68,12 @@ def is_port_free(host: str, port: int) -> bool:
     return True
 
 
+def describe_process(process: psutil.Process) -> str:
+    """Its pid and the beginning of its command line."""
+    command = " ".join(process.cmdline()) or process.name()
+    return f"pid {process.pid}, {textwrap.shorten(command, 80, placeholder=' …')}"
+
+
 def describe_holder(port: int) -> str:
     """Name the program that listens on ``port`` and its pid, as far as this user may know."""
     import psutil
@@ -71,8 +82,5 @@ def describe_holder(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             is_it = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
             if is_it and connection.pid:
-                words = psutil.Process(connection.pid).cmdline()
-                command = " ".join(words) or psutil.Process(connection.pid).name()
-                short = command if len(command) <= 80 else f"{command[:77]}…"  # noqa: PLR2004 - a line's width
-                return f"pid {connection.pid}, {short}"
+                return describe_process(psutil.Process(connection.pid))
     return "a process of another user"

@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from cli.errors import ServeError
+from cli.ports import describe_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def _end_leftovers(run_dir: Path, announce: Callable[[str], None]) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark:
-                announce(f"an earlier run in {run_dir} left pid {process.pid} ({process.name()}); it is ended")
+                announce(f"an earlier run in {run_dir} left {describe_process(process)}; it is ended")
                 process.kill()
                 killed.append(process)
     _, alive = psutil.wait_procs(killed, timeout=_END_S)

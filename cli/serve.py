@@ -21,7 +21,6 @@ from cli.watch import Watch
 from rollout.archives import Archive, choose_default, find_archives
 from rollout.temp_folder import TempFolder, remove_abandoned
 from rollout.torchserve import KEY_FILE
-from rollout.unpacked import UnpackedArchives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,17 +76,15 @@ class _Keeper:
             "the model": max(settings.patience_s, servers.longest_silence_s),
         }
         self._servers, self._torchserve, self._proxy = servers, torchserve, proxy
-        self._unpacked: UnpackedArchives | None = None
 
     def run(self, stop: threading.Event, stack: contextlib.ExitStack) -> None:
         """Run until ``stop``."""
         watch = stack.enter_context(contextlib.closing(Watch(self._servers.find_fault)))
         while _run(stop, [self._torchserve, self._proxy], until=_after(_UNPACKED_S)):
             if not (self._torchserve.is_ready and self._proxy.is_ready):
-                self._unpacked = None
                 watch.reset()
                 continue
-            if loss := self._find_loss():
+            if loss := self._servers.find_loss():
                 self._torchserve.restart(f"{loss} is gone from the temporary folder of TorchServe")
                 continue
             for name, patience_s in self._patience_s.items():
@@ -95,11 +92,6 @@ class _Keeper:
                     server = self._proxy if name == "the proxy" else self._torchserve
                     server.restart(f"{name} has not answered for {patience_s:.0f} s")
                     watch.reset()
-
-    def _find_loss(self) -> str | None:
-        if self._unpacked is None and self._servers.temp_dir:
-            self._unpacked = UnpackedArchives(self._servers.temp_dir, self._servers.registered_versions)
-        return self._unpacked.find_loss() if self._unpacked else None
 
 
 def exec_torchserve(settings: ServeSettings, announce: Callable[[str], None]) -> NoReturn:

@@ -21,6 +21,7 @@ from rollout.environment import select_environment
 from rollout.store_files import ModelStoreError
 from rollout.temp_folder import TempFolder
 from rollout.torchserve import KEY_FILE, Launch
+from rollout.unpacked import UnpackedArchives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,11 +78,11 @@ class Servers:
         marks: Mapping[str, str],
         announce: Callable[[str], None],
     ) -> None:
-        self.temp_dir: Path | None = None
         self.url = f"http://{settings.host}:{settings.ports.proxy}"
         self._settings, self._archives, self._default = settings, archives, default
         self._marks, self._announce = marks, announce
         self._temp: TempFolder | None = None
+        self._unpacked: UnpackedArchives | None = None
         self._session = requests.Session()
         self._session.trust_env = False  # HTTP_PROXY would send the questions elsewhere
         self._client = TorchServeClient(
@@ -109,9 +110,8 @@ class Servers:
             self._temp.remove()
             self._temp = None
             self._archives = self._verify_again()
-        self._temp = TempFolder()
-        self.temp_dir = self._temp.path
-        launch = torchserve_launch(self._settings, self._archives, self._default, self.temp_dir)
+        self._temp, self._unpacked = TempFolder(), None
+        launch = torchserve_launch(self._settings, self._archives, self._default, self._temp.path)
         (self._settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # of an earlier start; its tokens are void
         return Process(
             "TorchServe",
@@ -119,7 +119,7 @@ class Servers:
             log=self._settings.run_dir / "torchserve.log",
             cwd=self._settings.run_dir,
             env={**launch.environment(), **self._marks},
-            removes=self.temp_dir,
+            removes=self._temp.path,
             alarms=_LOAD_FAILURES,
         )
 
@@ -172,7 +172,15 @@ class Servers:
             for version in versions
             if any(worker["status"] == "READY" for worker in version["workers"])
         }
-        return {archive.version for archive in self._archives} <= ready
+        is_ready = {archive.version for archive in self._archives} <= ready
+        if is_ready and self._temp:
+            self._unpacked = UnpackedArchives(self._temp.path, self.registered_versions)
+            self._unpacked.find_loss()  # notes what is there
+        return is_ready
+
+    def find_loss(self) -> str | None:
+        """What has vanished of the archives that TorchServe unpacked; None if nothing has."""
+        return self._unpacked.find_loss() if self._unpacked else None
 
     def is_proxy_ready(self, _: Process) -> bool:
         """Whether the proxy answers, whatever TorchServe does."""

@@ -46,8 +46,8 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(self._interval_s):
-            generation = self._generation
+            generation, asked_at = self._generation, time.monotonic()
             fault = self._find_fault()
             if generation == self._generation:
                 who, since, times = self._state
-                self._state = (fault, since, times + 1) if fault == who else (fault, time.monotonic(), 1)
+                self._state = (fault, since, times + 1) if fault == who else (fault, asked_at, 1)

@@ -61,10 +61,14 @@ class Log:
         """Wait for the end of the stream and of the writing, but not for a disk that hangs."""
         for thread in self._threads:
             thread.join(_JOIN_S)
-        if not self._threads[0].is_alive():
-            self._stream.close()
 
     def _read(self) -> None:
+        with self._stream:
+            self._keep_lines()
+        with contextlib.suppress(queue.Full):  # a disk that hangs: the writer is a daemon
+            self._waiting.put(None, timeout=_JOIN_S)
+
+    def _keep_lines(self) -> None:
         budget, since = _Budget(MAX_BYTES_PER_S), time.monotonic()
         while line := self._stream.readline(MAX_LINE_BYTES):
             text = _CONTROL.sub("?", line.decode("utf-8", "replace").rstrip())
@@ -81,8 +85,6 @@ class Log:
                 self._put(text)
         if self._num_left_out:
             self._put(f"… {self._num_left_out} lines were left out here")
-        with contextlib.suppress(queue.Full):  # a disk that hangs: the writer is a daemon
-            self._waiting.put(None, timeout=_JOIN_S)
 
     def _put(self, text: str) -> None:
         try:

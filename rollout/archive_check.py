@@ -87,6 +87,7 @@ def read_members(path: Path, file: IO[bytes]) -> tuple[Any, bytes]:
             _check_members(path, archive, os.fstat(file.fileno()).st_size)
             manifest = json.loads(_read_member(path, archive, _MANIFEST))
             config = _read_member(path, archive, CONFIG)
+            _check_handler(path, archive, manifest)
     except Exception as error:  # zipfile, zlib and json: each has exceptions of its own
         if isinstance(error, ModelStoreError) and str(path) in str(error):
             raise
@@ -112,6 +113,13 @@ def _check_members(path: Path, archive: zipfile.ZipFile, num_bytes: int) -> None
         if str(name) in names:
             raise ModelStoreError(f"archive {path} has the member {member.filename!r:.200} twice")
         names.add(str(name))
+
+
+def _check_handler(path: Path, archive: zipfile.ZipFile, manifest: Any) -> None:  # noqa: ANN401 - any JSON
+    """TorchServe would run a file of another name, wherever that leads; without any it refuses the archive itself."""
+    handler = manifest["model"].get("handler")
+    if handler is not None and handler.partition(":")[0] not in archive.namelist():
+        raise ModelStoreError(f"archive {path}: its manifest names {handler!r:.80} as handler, no member")
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:

@@ -31,7 +31,8 @@ class BoundedReader(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read ``size`` bytes, or all that is left, or raise ``ModelStoreError`` where that is over the limit."""
-        wanted = os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        wanted = left if size is None or size < 0 else min(size, left)
         if wanted > MAX_READ:
             raise ModelStoreError(f"it wants {wanted} bytes read at once; the limit is {MAX_READ}")
         return super().read(size) or b""

@@ -5,6 +5,8 @@ Does not know what the settings mean. ``memeguard archive`` makes the first; a c
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -46,7 +48,7 @@ def copy_archive(archive: Path, store: Path, changes: Mapping[str, Any]) -> Path
 
     Args:
         archive: The original.
-        store: Made; holds nothing else.
+        store: Made; holds nothing else but its card.
         changes: Members of model-config.yaml. One whose name begins with ``memeguard.`` belongs to that member, and is
             left out where the archive does not know it: it was made by code that has no such setting.
     """
@@ -62,6 +64,8 @@ def copy_archive(archive: Path, store: Path, changes: Mapping[str, Any]) -> Path
         for info in source.infolist():
             changed = info.filename == _CONFIG
             file.writestr(info, yaml.safe_dump(settings) if changed else source.read(info), zipfile.ZIP_STORED)
+    card = {"sha256": hashlib.sha256(target.read_bytes()).hexdigest()}  # without one it would not be served
+    target.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")
     return target
 
 

@@ -136,6 +136,12 @@ def serving(command: list[str], run_dir: Path, tmp: Path, **options: Any) -> Ite
             left_over.kill()
 
 
+def copy_archive(demo: Path, store: Path) -> None:
+    """Copy the demo model's archive and its card."""
+    for suffix in (".mar", ".json"):
+        shutil.copy(demo / "store" / f"meme-0.1.0{suffix}", store)
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the demo model made by `memeguard demo`: data, bundle, and model store with 0.1.0."""
@@ -151,7 +157,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo model and the same bundle as 0.2.0, served side by side; 0.2.0 is the default, being newer."""
     store = tmp_path_factory.mktemp("store")
-    shutil.copy(demo / "store" / "meme-0.1.0.mar", store)
+    copy_archive(demo, store)
     done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)
     assert done.returncode == 0, done.stderr
     command = [MEMEGUARD, "serve", f"--model-store={store}"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-from tests.e2e.conftest import MEMEGUARD, REPOSITORY, Server, readme_block, run_memeguard, serving
+from tests.e2e.conftest import MEMEGUARD, REPOSITORY, Server, copy_archive, readme_block, run_memeguard, serving
 
 
 def shell(script: str, server: Server) -> list[str]:
@@ -32,7 +31,7 @@ def test_the_ready_line_has_a_curl_that_works(server: Server) -> None:
 def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    shutil.copy(demo / "store" / "meme-0.1.0.mar", store)
+    copy_archive(demo, store)
     with serving([MEMEGUARD, "serve", f"--model-store={store}"], tmp_path / "run", short_tmp) as server:
         assert server.predict((REPOSITORY / "docs/meme.png").read_bytes(), "hello").json()["version"] == "0.1.0"
         done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)

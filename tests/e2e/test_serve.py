@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,16 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, REPOSITORY, Server, free_ports, run_memeguard, serving
+from tests.e2e.conftest import (
+    MEMEGUARD,
+    PORT_OPTIONS,
+    REPOSITORY,
+    Server,
+    copy_archive,
+    free_ports,
+    run_memeguard,
+    serving,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,10 +130,12 @@ def test_an_unknown_default_version(demo: Path, tmp_path: Path, short_tmp: Path)
 
 
 def rewritten(archive: Path, target: Path, name: str, content: bytes) -> None:
-    """Copy an archive with one member's content replaced."""
+    """Copy an archive with one member's content replaced, and give it a card of its own."""
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as copy:
         for member in source.namelist():
             copy.writestr(member, content if member == name else source.read(member))
+    card = {"sha256": hashlib.sha256(target.read_bytes()).hexdigest()}
+    target.with_suffix(".json").write_text(json.dumps(card))
 
 
 def test_an_archive_with_damaged_weights(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
@@ -148,7 +158,7 @@ def test_a_file_that_is_no_archive(tmp_path: Path, short_tmp: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
     (store / "meme-1.0.0.mar").write_bytes(b"no zip")
-    assert "meme-1.0.0.mar is damaged" in refuse_to_serve(store, tmp_path, short_tmp)
+    assert "meme-1.0.0.mar is damaged" in refuse_to_serve(store, tmp_path, short_tmp, "--allow-unverified")
 
 
 def test_the_card_describes_the_archive(demo: Path) -> None:
@@ -179,7 +189,7 @@ def test_a_worker_that_dies_is_replaced_and_clients_are_told_to_try_again(
 def test_a_version_that_torchserve_leaves_out(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
-    shutil.copy(demo / "store/meme-0.1.0.mar", store)
+    copy_archive(demo, store)
     with zipfile.ZipFile(store / "meme-0.1.0.mar") as archive:
         manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))
     manifest["runtime"] = "no-such-runtime"

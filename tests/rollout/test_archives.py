@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,20 @@ SETTINGS = {
 
 
 def add_archive(store: Path, version: str, *, holds: Any = ..., config: Any = ..., compression: int = 0) -> Path:
-    """A stand-in archive: manifest and configuration are all that is read."""
+    """A stand-in archive with its card: manifest and configuration are all that is read."""
     manifest = {"model": {"modelName": "meme", "modelVersion": version}} if holds is ... else holds
     settings = {**SETTINGS, "deviceType": "cpu", "memeguard": {"max_pixels": 1}} if config is ... else config
     path = store / f"meme-{version}.mar"
     with zipfile.ZipFile(path, "w", compression) as file:
         file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
         file.writestr("model-config.yaml", settings if isinstance(settings, str) else yaml.safe_dump(settings))
+    write_card(path)
     return path
+
+
+def write_card(path: Path, **changes: Any) -> None:
+    card = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **changes}
+    path.with_suffix(".json").write_text(json.dumps(card), "utf-8")
 
 
 def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
@@ -47,7 +54,7 @@ def test_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
 def test_what_is_no_archive_of_a_version_is_ignored(tmp_path: Path) -> None:
     add_archive(tmp_path, "1.0.0")
     for name in (
-        "meme-1.0.0.json",
+        "meme-1.0.1.json",
         "meme.mar",
         "meme-1.0.mar",
         "other-1.0.0.mar",
@@ -75,13 +82,14 @@ def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_zip_is_named(tmp_path: Path, content: bytes) -> None:
     add_archive(tmp_path, "1.0.0")
     (tmp_path / "meme-1.1.0.mar").write_bytes(content)
+    write_card(tmp_path / "meme-1.1.0.mar")
     with pytest.raises(ModelStoreError, match=r"meme-1\.1\.0\.mar is damaged"):
         find_archives(tmp_path)
 
 
 def test_a_folder_with_the_name_of_an_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "meme-1.0.0.mar").mkdir()
-    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.0\.mar is damaged"):
+    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.0\.mar is a folder, not a regular file"):
         find_archives(tmp_path)
 
 
@@ -93,6 +101,7 @@ def test_damage_inside_is_noticed(tmp_path: Path, place: bytes, compression: int
     start = data.index(place) + len(place)
     data[start : start + 12] = b"\xff" * 12
     path.write_bytes(data)
+    write_card(path)
     with pytest.raises(ModelStoreError, match=r"meme-1\.0\.0\.mar is damaged"):
         find_archives(tmp_path)
 
@@ -100,6 +109,7 @@ def test_damage_inside_is_noticed(tmp_path: Path, place: bytes, compression: int
 def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "meme-1.0.0.mar", "w") as file:
         file.writestr("holiday.jpg", b"")
+    write_card(tmp_path / "meme-1.0.0.mar")
     with pytest.raises(ModelStoreError, match=r"damaged: .*MANIFEST\.json"):
         find_archives(tmp_path)
 
@@ -113,7 +123,8 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, manifest: object) -> None
 
 def test_an_archive_under_another_versions_name_is_refused(tmp_path: Path) -> None:
     add_archive(tmp_path, "1.0.0").rename(tmp_path / "meme-1.0.1.mar")
-    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.1\.mar holds version 1\.0\.0, not 1\.0\.1"):
+    write_card(tmp_path / "meme-1.0.1.mar")
+    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.1\.mar holds version '1\.0\.0', not 1\.0\.1"):
         find_archives(tmp_path)
 
 

@@ -126,16 +126,27 @@ def test_a_temporary_directory_too_long_for_a_socket_is_refused(tmp_path: Path, 
         make_launch(tmp_path, temp_dir=Path(f"{longest}{letter}")).command()
 
 
-def test_workers_inherit_the_environment_but_not_what_would_replace_the_archive(
+def test_workers_get_what_they_need_of_the_environment_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PYTHONPATH", "TS_CONFIG_FILE", "MINE", "TMPDIR"):
+    for name in ("PYTHONPATH", "TS_CONFIG_FILE", "MYSQL_PWD", "TMPDIR", "LC_TIME", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "given")
     environment = make_launch(tmp_path).environment()
-    assert environment["MINE"] == "given"
+    assert environment["LC_TIME"] == environment["OPENBLAS_NUM_THREADS"] == "given"
+    assert environment["PATH"] == os.environ["PATH"]
     assert environment["TMPDIR"] == "/tmp/ts"  # noqa: S108 - only named
-    assert not {"PYTHONPATH", "TS_CONFIG_FILE"} & environment.keys()
+    assert not {"PYTHONPATH", "TS_CONFIG_FILE", "MYSQL_PWD"} & environment.keys()
     assert os.environ["PYTHONPATH"] == "given"
+
+
+def test_a_variable_passed_on_by_name_reaches_workers_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TorchServe's own blacklist would keep it from them."""
+    monkeypatch.setenv("MY_CREDENTIAL", "given")
+    launch = make_launch(tmp_path, config="blacklist_env_vars=.*CREDENTIAL.*\n", pass_names=("MY_CREDENTIAL",))
+    assert launch.environment()["MY_CREDENTIAL"] == "given"
+    assert launch.write_config()["blacklist_env_vars"] == ""
 
 
 @pytest.mark.parametrize(("num_cores", "num_workers", "threads"), [(8, 1, "8"), (8, 3, "2"), (2, 4, "1"), (2, 0, "2")])

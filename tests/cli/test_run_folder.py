@@ -9,6 +9,8 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,17 +22,18 @@ from cli.run_folder import MARK, occupy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(1000)"]
 
 
 @pytest.fixture
-def left_over() -> Iterator[dict[str, psutil.Popen]]:
+def left_over() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """Programs with the mark of a run, and with another's."""
-    programs = {mark: psutil.Popen(SLEEP, env={MARK: mark}, start_new_session=True) for mark in ("a" * 32, "b" * 32)}
+    programs = {
+        mark: subprocess.Popen(SLEEP, env={MARK: mark}, start_new_session=True) for mark in ("a" * 32, "b" * 32)
+    }
     for program in programs.values():  # until exec the environment is this process's own
-        while program.cmdline() != SLEEP:
+        while psutil.Process(program.pid).cmdline() != SLEEP:
             pass
     yield programs
     for program in programs.values():
@@ -39,7 +42,7 @@ def left_over() -> Iterator[dict[str, psutil.Popen]]:
 
 
 def test_what_an_earlier_run_left_is_named_and_ended_and_nothing_else(
-    tmp_path: Path, left_over: dict[str, psutil.Popen]
+    tmp_path: Path, left_over: dict[str, subprocess.Popen[bytes]]
 ) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"mark": "a" * 32, "pid": 1}))
     lines: list[str] = []
@@ -49,7 +52,7 @@ def test_what_an_earlier_run_left_is_named_and_ended_and_nothing_else(
     [line] = lines
     assert line.startswith(f"an earlier run in {tmp_path} left pid {left_over['a' * 32].pid}, {sys.executable}")
     assert left_over["a" * 32].wait(timeout=20) is not None
-    assert left_over["b" * 32].is_running()
+    assert left_over["b" * 32].poll() is None
     assert not (tmp_path / "run.json").exists()
 
 
@@ -77,15 +80,15 @@ def test_folder_and_lock_are_closed_to_others(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused_with_the_pid(tmp_path: Path) -> None:
-    with occupy(tmp_path, print), pytest.raises(ServeError, match=rf"another server, pid {os.getpid()}, runs in"):
-        with occupy(tmp_path, print):
-            pass
+    message = rf"another server, pid {os.getpid()}, runs in"
+    with occupy(tmp_path, print), pytest.raises(ServeError, match=message), occupy(tmp_path, print):
+        pass
 
 
 def test_a_lock_held_by_something_else_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ServeError, match="another server runs in .* --run-dir"), occupy(tmp_path, print):
+        with pytest.raises(ServeError, match=r"another server runs in .* --run-dir"), occupy(tmp_path, print):
             pass
 
 
@@ -98,14 +101,15 @@ def test_a_lock_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs two users")
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
+def test_a_folder_of_another_user_is_refused() -> None:
     script = (
         "import os, sys; from pathlib import Path; from cli.run_folder import make_private; os.setuid(65534)\n"
         "try: make_private(Path(sys.argv[1]))\n"
         "except Exception as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is below one that nobody else may enter
+        Path(folder).chmod(0o777)
+        done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
     assert re.search(r"run folder .* belongs to user 0, .* choose one of user 65534 with --run-dir", done.stdout)
 
 

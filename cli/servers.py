@@ -205,7 +205,7 @@ class Servers:
         """The versions TorchServe serves; None if it does not say."""
         try:
             return {version["modelVersion"] for version in self._client.describe()}
-        except UpstreamError:
+        except (UpstreamError, KeyError, TypeError):  # the latter two: it answers, but nonsense
             return None
 
     def find_fault(self) -> str | None:

@@ -1,48 +1,42 @@
-"""Turn the bytes of a picture into the pixels CLIP reads; training, evaluation and serving share it.
-
-Does not know what the pixels are for: neither the model nor the caption.
-"""
+"""Turn the bytes of a picture into the pixels CLIP reads; training, evaluation and serving share it."""
 
 from __future__ import annotations
 
-import io
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
 
-from memeguard.errors import (
-    DamagedImageError,
-    ImageTooLargeError,
-    MissingPartError,
-    SlowImageError,
-    UnsupportedImageError,
-)
+from memeguard.errors import ImageTooLargeError, MissingPartError
+from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
+from memeguard.pictures.budget import MemoryBudget
+from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_PIXELS, decode, drafted_size
+from memeguard.pictures.kinds import IMAGE_FORMATS, recognise
+from memeguard.pictures.process import decode_apart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Formats people post. TIFF is left out on purpose: no browser shows it, and its decoder has a long record of holes.
-IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
-MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture; 150 MB once decoded
+    from memeguard.pictures.header import Picture
+
+__all__ = ["IMAGE_FORMATS", "MAX_PIXELS", "decode_image", "resize_image"]
+
+MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture
 MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
-_MAX_SCANS = 100  # of a progressive JPEG; real ones have about ten, and each costs a pass over all pixels
-_MAX_SCANNED_PIXELS = 1_000_000_000  # of all scans; 20 of 50 megapixels
-_BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
-_DRAFT_MARGIN = 2  # a JPEG is decoded to at least so many times the size that is wanted
-_BOX_MARGIN = 3.0  # a large picture is first averaged down to so many times that size; Pillow calls 3 "almost the same"
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns; ours, checked before anything is decoded, refuses
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {  # EXIF 2.32, table "Orientation"
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_MAX_KIND_PIXELS = {"AVIF": 16_000_000}  # where the decoder takes more memory for a pixel than others do
+_MAX_DECODED_BYTES = 280 << 20  # of one picture
+_BUDGET = MemoryBudget(300 << 20)  # of all that are decoded at once in this process and in those it has started
+_IN_PROCESS_BYTES = 80 << 20  # more is decoded in a process of its own, so that it goes back when that ends
+_CONVERTED_BYTES = 16  # a pixel's: decoded, with alpha, white, and both together
+_READERS = {
+    "JPEG": jpeg.read_jpeg,
+    "PNG": png.read_png,
+    "GIF": gif.read_gif,
+    "WEBP": webp.read_webp,
+    "BMP": bmp.read_bmp,
+    "AVIF": avif.read_avif,
 }
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, below ours: it refuses twice as many
 
 
 def decode_image(
@@ -50,100 +44,54 @@ def decode_image(
 ) -> Image.Image:
     """Decode the first frame of a picture, upright, in RGB, transparency laid on white.
 
+    What decoding costs is computed from the header first. All threads of a process share one budget of memory.
+
     Args:
-        data: The bytes of a JPEG, PNG, GIF, WEBP or BMP file; the name it had is irrelevant.
-        max_pixels: Width times height above which nothing is decoded.
-        wanted_size: To which square it will be resized. A large JPEG is then decoded to 1/2, 1/4 or 1/8 of its size,
-            yet to at least twice this one, which costs a fraction and is hardly seen.
-        timeout_s: How long a decoder may go on being given bytes. Decoders have no limit of their own, and a picture of
-            a few kilobytes can keep one busy for a long time.
+        data: The bytes of a JPEG, PNG, GIF, WEBP, BMP or AVIF file; the name it had is irrelevant.
+        max_pixels: Width times height above which nothing is decoded; a format's own limit may be lower.
+        wanted_size: To which square it will be resized. A large picture is then decoded at a fraction of its size, or
+            averaged down while it is converted, yet to at least twice this one, which is hardly seen.
+        timeout_s: How long decoding may take. Decoders have no limit of their own, and a picture of a few kilobytes
+            can keep one busy for a long time.
 
     Raises:
         MissingPartError: ``data`` is empty.
         UnsupportedImageError: Not one of ``IMAGE_FORMATS``.
         ImageTooLargeError: More than ``max_pixels``, or a side over ``MAX_SIDE``, according to the header.
         SlowImageError: It takes, or would take, too long.
-        DamagedImageError: The header is fine, the rest is not.
+        DamagedImageError: It cannot be decoded.
     """
     if not data:
         raise MissingPartError("image is empty (0 bytes)")
-    image = _open(io.BytesIO(data) if timeout_s is None else _TimedBytes(data, timeout_s), len(data))
-    _check_cost(image, data, max_pixels)
-    if image.format == "JPEG" and wanted_size is not None:
-        image.draft(None, (_DRAFT_MARGIN * wanted_size, _DRAFT_MARGIN * wanted_size))
-    if isinstance(image, ImageFile.ImageFile):
-        image.decodermaxblock = _BLOCK_BYTES
-    try:
-        image.load()
-        return _to_rgb(_turn_upright(image))
-    except SlowImageError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over: OSError, SyntaxError, struct.error
-        raise DamagedImageError(f"image ({image.format}, {len(data)} bytes) cannot be decoded: {error}") from error
+    picture = _READERS[recognise(data)](data)
+    _check_size(picture, max_pixels)
+    num_bytes = _decoded_bytes(picture, wanted_size)
+    with _BUDGET.take(num_bytes):
+        if picture.bounded and (num_bytes <= _IN_PROCESS_BYTES or not wanted_size):
+            return decode(picture, wanted_size, timeout_s)
+        return decode_apart(picture, wanted_size, timeout_s, num_bytes)
 
 
-class _TimedBytes(io.BytesIO):
-    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
-
-    def __init__(self, data: bytes, timeout_s: float) -> None:
-        super().__init__(data)
-        self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
-        return super().read(size)
+def _check_size(picture: Picture, max_pixels: int) -> None:
+    limit = min(max_pixels, _MAX_KIND_PIXELS.get(picture.kind, max_pixels))
+    for width, height in ((picture.width, picture.height), picture.canvas):
+        if (num_pixels := width * height) > limit:
+            raise ImageTooLargeError(f"image has {num_pixels} pixels ({width}x{height}); the limit is {limit}")
+        if max(width, height) > MAX_SIDE:
+            raise ImageTooLargeError(f"image is {width}x{height}; the limit of a side is {MAX_SIDE}")
 
 
-def _check_cost(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    """Refuse what its header alone says is too much."""
-    num_pixels = image.width * image.height
-    if num_pixels > max_pixels:
+def _decoded_bytes(picture: Picture, wanted_size: int | None) -> int:
+    """Memory that decoding takes, in bytes; raise ``ImageTooLargeError`` if it is more than one picture may."""
+    width, height = drafted_size(picture, wanted_size)
+    whole = min(width * height, WHOLE_PIXELS) * _CONVERTED_BYTES
+    num_bytes = max(whole, width * height * picture.bytes_per_pixel + (16 << 20)) + picture.scan_bytes
+    if wanted_size and num_bytes > _MAX_DECODED_BYTES:
         raise ImageTooLargeError(
-            f"image has {num_pixels} pixels ({image.width}x{image.height}); the limit is {max_pixels}"
+            f"image ({picture.kind}, {picture.width}x{picture.height}) takes {num_bytes >> 20} MB to decode; "
+            f"the limit is {_MAX_DECODED_BYTES >> 20} MB"
         )
-    if max(image.size) > MAX_SIDE:
-        raise ImageTooLargeError(f"image is {image.width}x{image.height}; the limit of a side is {MAX_SIDE}")
-    if image.format == "JPEG":
-        num_scans = data.count(b"\xff\xda")
-        if num_scans > _MAX_SCANS:
-            raise DamagedImageError(f"image is a JPEG of {num_scans} scans; the limit is {_MAX_SCANS}")
-        if (scanned := num_scans * num_pixels) > _MAX_SCANNED_PIXELS:
-            raise SlowImageError(
-                f"image is a JPEG of {num_scans} scans of {num_pixels} pixels, {scanned} in all; "
-                f"the limit is {_MAX_SCANNED_PIXELS}"
-            )
-
-
-def _open(file: io.BytesIO, num_bytes: int) -> Image.Image:
-    try:
-        return Image.open(file, formats=IMAGE_FORMATS)
-    except UnidentifiedImageError as error:
-        readable = ", ".join(IMAGE_FORMATS)
-        raise UnsupportedImageError(f"image ({num_bytes} bytes) is not a picture in one of {readable}") from error
-    except SlowImageError:
-        raise
-    except Exception as error:
-        raise DamagedImageError(f"image ({num_bytes} bytes) has a damaged header: {error}") from error
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - damaged metadata does not make a picture unreadable
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would clip 16-bit grey to 255 instead of scaling
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return num_bytes
 
 
 def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -151,5 +99,5 @@ def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
     CLIP's own transform crops the centre; a meme's words and faces stand at its edges, so nothing is cropped here.
     """
-    square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=_BOX_MARGIN)
+    square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=BOX_MARGIN)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))

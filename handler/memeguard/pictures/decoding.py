@@ -1,0 +1,202 @@
+"""Make pixels of a picture: decoded as small as possible, averaged down, laid on white, converted and turned upright."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from memeguard.errors import DamagedImageError, ImageTooLargeError, MemeError, SlowImageError, UnsupportedImageError
+from memeguard.pictures import libwebp, webp
+
+if TYPE_CHECKING:
+    from memeguard.pictures.header import Picture
+
+WHOLE_PIXELS = 4_000_000  # up to which a picture is converted as a whole; a larger one is averaged down first
+BOX_MARGIN = 3.0  # a large picture is first averaged down to so many times its size; Pillow calls 3 "almost the same"
+_DRAFT_MARGIN = 2  # a JPEG is decoded to at least so many times the size that is wanted
+_BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
+_BAND_PIXELS = 1_000_000  # converted at once of a picture that is averaged down
+_EXIF_ORIENTATION = 0x0112
+# Pillow's classes, and not Image.open: that one calls a JPEG which declares further pictures something else, and then
+# neither counts its scans nor decodes it at a smaller size.
+_OPENERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "GIF": GifImageFile,
+    "WEBP": WebPImageFile,
+    "BMP": BmpImageFile,
+    "AVIF": AvifImageFile,
+}
+_UPRIGHT = {  # EXIF 2.32, table "Orientation"
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class TimedBytes(io.BytesIO):
+    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
+
+    def __init__(self, data: bytes, timeout_s: float | None) -> None:
+        super().__init__(data)
+        self._timeout_s, self._deadline = timeout_s, time.monotonic() + (timeout_s or 0.0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._timeout_s is not None and time.monotonic() > self._deadline:
+            raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
+        return super().read(size)
+
+
+def drafted_size(picture: Picture, wanted_size: int | None) -> tuple[int, int]:
+    """The size at which ``picture`` is decoded: a JPEG at 1/2, 1/4 or 1/8 where that is at least twice what is wanted."""
+    width, height = picture.width, picture.height
+    if picture.kind != "JPEG" or not wanted_size:
+        return width, height
+    scale = min(width, height) // (_DRAFT_MARGIN * wanted_size)
+    divisor = next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(1, scale))
+    return -(-width // divisor), -(-height // divisor)
+
+
+def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> Image.Image:
+    """Decode ``picture`` upright, in RGB, on white; one of many pixels is averaged down if a size is wanted.
+
+    Raises:
+        SlowImageError: The decoder was given bytes for more than ``timeout_s``.
+        ImageTooLargeError: It takes more memory than it may.
+        DamagedImageError: It cannot be decoded.
+    """
+    try:
+        return _turn_upright(*_decode_rgb(picture, wanted_size, timeout_s))
+    except MemeError as error:
+        failure = error
+    except MemoryError:
+        failure = ImageTooLargeError(f"image ({_name(picture)}) takes more memory to decode than a picture may")
+    except Exception as error:  # noqa: BLE001 - decoders raise what they stumble over: OSError, SyntaxError, struct.error
+        failure = DamagedImageError(f"image ({_name(picture)}) cannot be decoded: {error}")
+    raise failure.with_traceback(None)  # outside of any except block, so that no frame of a decoder comes with it
+
+
+def _name(picture: Picture) -> str:
+    return f"{picture.kind}, {picture.num_bytes} bytes"
+
+
+def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> tuple[Image.Image, int]:
+    width, height = picture.width, picture.height
+    if picture.kind == "WEBP" and width * height > WHOLE_PIXELS:
+        return _decode_webp(picture, wanted_size), picture.orientation
+    image = _open(picture, timeout_s)
+    try:
+        if picture.kind == "JPEG" and wanted_size:
+            image.draft(None, (_DRAFT_MARGIN * wanted_size, _DRAFT_MARGIN * wanted_size))
+        image.decodermaxblock = _BLOCK_BYTES
+        image.load()
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1) if picture.kind == "AVIF" else picture.orientation
+        return _lay_on_canvas(picture, *_shrink(image, wanted_size)), orientation
+    except BaseException:
+        image.close()  # or else its pixels live as long as somebody keeps the error
+        raise
+
+
+def _open(picture: Picture, timeout_s: float | None) -> ImageFile.ImageFile:
+    try:
+        image = _OPENERS[picture.kind](TimedBytes(picture.data, timeout_s))
+    except OSError as error:
+        if str(error).startswith("Unsupported BMP"):
+            reason = str(error).removeprefix("Unsupported BMP ")
+            raise UnsupportedImageError(
+                f"image ({_name(picture)}) is a BMP of a kind that is not read here: {reason}; save it as a PNG"
+            ) from None
+        raise
+    if image.width * image.height > picture.width * picture.height:
+        raise DamagedImageError(
+            f"image ({_name(picture)}) has two sizes: {image.size}, and a smaller one in its header"
+        )
+    if picture.grey_bits:
+        _scale_transparency(image, picture.grey_bits)
+    return image
+
+
+def _scale_transparency(image: Image.Image, grey_bits: int) -> None:
+    """Scale a grey PNG's transparent value, which is told in 2 or 4 bits, as Pillow scales the pixels to 8."""
+    value = image.info.get("transparency")
+    if isinstance(value, int) and 1 < grey_bits < 8:  # noqa: PLR2004 - Pillow does so itself for 1 and 8 bits
+        image.info["transparency"] = value * 255 // (2**grey_bits - 1)
+
+
+def _shrink(image: Image.Image, wanted_size: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Convert to RGB; average a picture of many pixels down meanwhile, band by band. By how much is returned, too."""
+    factors = _factors(image.size, wanted_size)
+    if factors == (1, 1):
+        return to_rgb(image), factors
+    width, height = image.size
+    small = Image.new("RGB", (-(-width // factors[0]), -(-height // factors[1])))
+    band = max(1, _BAND_PIXELS // (width * factors[1])) * factors[1]
+    for top in range(0, height, band):
+        rows = to_rgb(image.crop((0, top, width, min(height, top + band))))
+        small.paste(rows.reduce(factors), (0, top // factors[1]))
+    return small, factors
+
+
+def _factors(size: tuple[int, int], wanted_size: int | None) -> tuple[int, int]:
+    if not wanted_size or size[0] * size[1] <= WHOLE_PIXELS:
+        return 1, 1
+    across, down = (max(1, int(side / wanted_size / BOX_MARGIN)) for side in size)
+    return across, down
+
+
+def _decode_webp(picture: Picture, wanted_size: int | None) -> Image.Image:
+    """Decode a large WEBP with libwebp itself, at a smaller size if one is wanted."""
+    factors = _factors((picture.width, picture.height), wanted_size)
+    data, offset = webp.still_frame(picture.data)
+    width, height = webp.frame_size(data)
+    if width * height > picture.width * picture.height:
+        raise DamagedImageError(f"image ({_name(picture)}) has a frame larger than its canvas")
+    frame = libwebp.decode_scaled(data, (-(-width // factors[0]), -(-height // factors[1])))
+    return _lay(frame, (picture.width, picture.height), offset, factors)
+
+
+def _lay_on_canvas(picture: Picture, frame: Image.Image, factors: tuple[int, int]) -> Image.Image:
+    return _lay(frame, picture.canvas, picture.offset, factors) if picture.canvas != (0, 0) else frame
+
+
+def _lay(frame: Image.Image, canvas: tuple[int, int], offset: tuple[int, int], factors: tuple[int, int]) -> Image.Image:
+    """Lay ``frame`` on a white canvas, of which ``factors`` say how much smaller it is than its sides do."""
+    size = -(-canvas[0] // factors[0]), -(-canvas[1] // factors[1])
+    if size == frame.size:
+        return frame
+    white = Image.new("RGB", size, "white")
+    white.paste(frame, (offset[0] // factors[0], offset[1] // factors[1]))
+    return white
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB, transparency laid on white."""
+    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would clip 16-bit grey to 255 instead of scaling
+        values = np.asarray(image)
+        grey = (values.astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        if isinstance(key := image.info.get("transparency"), int):
+            grey[values == key] = 255
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

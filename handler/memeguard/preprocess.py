@@ -10,7 +10,7 @@ from PIL import Image
 from memeguard.errors import ImageTooLargeError, MissingPartError
 from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
 from memeguard.pictures.budget import MemoryBudget
-from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_PIXELS, decode, drafted_size
+from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_BYTES, decode, drafted_size, whole_bytes
 from memeguard.pictures.kinds import IMAGE_FORMATS, recognise
 from memeguard.pictures.process import decode_apart
 
@@ -26,8 +26,8 @@ MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere lin
 _MAX_KIND_PIXELS = {"AVIF": 16_000_000}  # where the decoder takes more memory for a pixel than others do
 _MAX_DECODED_BYTES = 280 << 20  # of one picture
 _BUDGET = MemoryBudget(300 << 20)  # of all that are decoded at once in this process and in those it has started
+_EXTRA_BYTES = 4 << 20  # for buffers and what is averaged down
 _IN_PROCESS_BYTES = 80 << 20  # more is decoded in a process of its own, so that it goes back when that ends
-_CONVERTED_BYTES = 16  # a pixel's: decoded, with alpha, white, and both together
 _READERS = {
     "JPEG": jpeg.read_jpeg,
     "PNG": png.read_png,
@@ -74,7 +74,7 @@ def decode_image(
 
 def _check_size(picture: Picture, max_pixels: int) -> None:
     limit = min(max_pixels, _MAX_KIND_PIXELS.get(picture.kind, max_pixels))
-    for width, height in ((picture.width, picture.height), picture.canvas):
+    for width, height in ((picture.width, picture.height), picture.canvas or (1, 1)):
         if (num_pixels := width * height) > limit:
             raise ImageTooLargeError(f"image has {num_pixels} pixels ({width}x{height}); the limit is {limit}")
         if max(width, height) > MAX_SIDE:
@@ -83,9 +83,9 @@ def _check_size(picture: Picture, max_pixels: int) -> None:
 
 def _decoded_bytes(picture: Picture, wanted_size: int | None) -> int:
     """Memory that decoding takes, in bytes; raise ``ImageTooLargeError`` if it is more than one picture may."""
-    width, height = drafted_size(picture, wanted_size)
-    whole = min(width * height, WHOLE_PIXELS) * _CONVERTED_BYTES
-    num_bytes = max(whole, width * height * picture.bytes_per_pixel + (16 << 20)) + picture.scan_bytes
+    size = picture.canvas or drafted_size(picture, wanted_size)
+    decoded = size[0] * size[1] * picture.bytes_per_pixel
+    num_bytes = max(min(whole_bytes(picture, size), WHOLE_BYTES), decoded) + _EXTRA_BYTES + picture.scan_bytes
     if wanted_size and num_bytes > _MAX_DECODED_BYTES:
         raise ImageTooLargeError(
             f"image ({picture.kind}, {picture.width}x{picture.height}) takes {num_bytes >> 20} MB to decode; "

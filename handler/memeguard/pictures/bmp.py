@@ -29,5 +29,6 @@ def read_bmp(data: bytes) -> Picture:
         height=abs(height),
         data=data,
         num_bytes=len(data),
+        opaque=depth in {16, 24} or (depth, compression) == (32, 0),
         bytes_per_pixel=4 if depth > 8 else palette_bytes,  # noqa: PLR2004 - bits of a palette's index
     )

@@ -1,4 +1,4 @@
-"""Make pixels of a picture: decoded as small as possible, averaged down, laid on white, converted and turned upright."""
+"""Make pixels of a picture: decode it as small as possible, lay it on white, convert it to RGB, turn it upright."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from memeguard.pictures import libwebp, webp
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
-WHOLE_PIXELS = 4_000_000  # up to which a picture is converted as a whole; a larger one is averaged down first
+WHOLE_BYTES = 64_000_000  # a picture that takes more is averaged down before or while it is converted
+_CONVERTED_BYTES = 16  # a pixel's, of one that is not opaque: decoded, with alpha, white, and both together
+_OPAQUE_BYTES = 4
 BOX_MARGIN = 3.0  # a large picture is first averaged down to so many times its size; Pillow calls 3 "almost the same"
 _DRAFT_MARGIN = 2  # a JPEG is decoded to at least so many times the size that is wanted
 _BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
@@ -56,19 +58,25 @@ class TimedBytes(io.BytesIO):
         self._timeout_s, self._deadline = timeout_s, time.monotonic() + (timeout_s or 0.0)
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read like ``BytesIO``; raise ``SlowImageError`` if the time is over."""
         if self._timeout_s is not None and time.monotonic() > self._deadline:
             raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
         return super().read(size)
 
 
 def drafted_size(picture: Picture, wanted_size: int | None) -> tuple[int, int]:
-    """The size at which ``picture`` is decoded: a JPEG at 1/2, 1/4 or 1/8 where that is at least twice what is wanted."""
+    """The size ``picture`` is decoded at: a JPEG's is 1/2, 1/4 or 1/8 if that is at least twice what is wanted."""
     width, height = picture.width, picture.height
     if picture.kind != "JPEG" or not wanted_size:
         return width, height
     scale = min(width, height) // (_DRAFT_MARGIN * wanted_size)
     divisor = next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(1, scale))
     return -(-width // divisor), -(-height // divisor)
+
+
+def whole_bytes(picture: Picture, size: tuple[int, int]) -> int:
+    """Memory it takes to convert ``picture`` as a whole after it has been decoded at ``size``."""
+    return size[0] * size[1] * (_OPAQUE_BYTES if picture.opaque else _CONVERTED_BYTES)
 
 
 def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> Image.Image:
@@ -96,7 +104,7 @@ def _name(picture: Picture) -> str:
 
 def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> tuple[Image.Image, int]:
     width, height = picture.width, picture.height
-    if picture.kind == "WEBP" and width * height > WHOLE_PIXELS:
+    if picture.kind == "WEBP" and whole_bytes(picture, (width, height)) > WHOLE_BYTES:
         return _decode_webp(picture, wanted_size), picture.orientation
     image = _open(picture, timeout_s)
     try:
@@ -105,7 +113,9 @@ def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | No
         image.decodermaxblock = _BLOCK_BYTES
         image.load()
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1) if picture.kind == "AVIF" else picture.orientation
-        return _lay_on_canvas(picture, *_shrink(image, wanted_size)), orientation
+        factors = shrink_factors(picture, picture.canvas or image.size, wanted_size)
+        frame = _shrink(image, factors)
+        return _lay(frame, picture.canvas, picture.offset, factors) if picture.canvas else frame, orientation
     except BaseException:
         image.close()  # or else its pixels live as long as somebody keeps the error
         raise
@@ -137,22 +147,22 @@ def _scale_transparency(image: Image.Image, grey_bits: int) -> None:
         image.info["transparency"] = value * 255 // (2**grey_bits - 1)
 
 
-def _shrink(image: Image.Image, wanted_size: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Convert to RGB; average a picture of many pixels down meanwhile, band by band. By how much is returned, too."""
-    factors = _factors(image.size, wanted_size)
+def _shrink(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
+    """Convert to RGB, and average so many columns and rows into one meanwhile, band by band."""
     if factors == (1, 1):
-        return to_rgb(image), factors
+        return to_rgb(image)
     width, height = image.size
     small = Image.new("RGB", (-(-width // factors[0]), -(-height // factors[1])))
     band = max(1, _BAND_PIXELS // (width * factors[1])) * factors[1]
     for top in range(0, height, band):
         rows = to_rgb(image.crop((0, top, width, min(height, top + band))))
         small.paste(rows.reduce(factors), (0, top // factors[1]))
-    return small, factors
+    return small
 
 
-def _factors(size: tuple[int, int], wanted_size: int | None) -> tuple[int, int]:
-    if not wanted_size or size[0] * size[1] <= WHOLE_PIXELS:
+def shrink_factors(picture: Picture, size: tuple[int, int], wanted_size: int | None) -> tuple[int, int]:
+    """How many columns and rows are averaged into one of a picture that is decoded at ``size``; none of a small one."""
+    if not wanted_size or whole_bytes(picture, size) <= WHOLE_BYTES:
         return 1, 1
     across, down = (max(1, int(side / wanted_size / BOX_MARGIN)) for side in size)
     return across, down
@@ -160,17 +170,13 @@ def _factors(size: tuple[int, int], wanted_size: int | None) -> tuple[int, int]:
 
 def _decode_webp(picture: Picture, wanted_size: int | None) -> Image.Image:
     """Decode a large WEBP with libwebp itself, at a smaller size if one is wanted."""
-    factors = _factors((picture.width, picture.height), wanted_size)
+    factors = shrink_factors(picture, (picture.width, picture.height), wanted_size)
     data, offset = webp.still_frame(picture.data)
     width, height = webp.frame_size(data)
     if width * height > picture.width * picture.height:
         raise DamagedImageError(f"image ({_name(picture)}) has a frame larger than its canvas")
     frame = libwebp.decode_scaled(data, (-(-width // factors[0]), -(-height // factors[1])))
     return _lay(frame, (picture.width, picture.height), offset, factors)
-
-
-def _lay_on_canvas(picture: Picture, frame: Image.Image, factors: tuple[int, int]) -> Image.Image:
-    return _lay(frame, picture.canvas, picture.offset, factors) if picture.canvas != (0, 0) else frame
 
 
 def _lay(frame: Image.Image, canvas: tuple[int, int], offset: tuple[int, int], factors: tuple[int, int]) -> Image.Image:
@@ -199,4 +205,4 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -20,10 +20,11 @@ class Picture:
         height: In pixels, as stored.
         data: The file without metadata, further frames and whatever else the first frame does without.
         num_bytes: Size of the file as it was sent.
+        opaque: Whether it is decoded to RGB at once, and nothing else is made of it at full size.
         bytes_per_pixel: Memory that its decoder takes for each pixel, if it is decoded at full size.
         scan_bytes: Memory that a JPEG of several scans takes beside its pixels, at whatever size it is decoded.
         orientation: EXIF's, 1 to 8.
-        canvas: Size of the screen that a GIF's frame is drawn on; of other formats the picture's own.
+        canvas: Size of the screen that a GIF's frame is drawn on; other formats have none.
         offset: Where on the canvas the frame begins.
         grey_bits: Bits of a grey PNG's sample, 0 for all else.
         bounded: Whether the header bounds what decoding costs. If not, it is done in a process of its own.
@@ -34,10 +35,11 @@ class Picture:
     height: int
     data: bytes
     num_bytes: int
+    opaque: bool = False
     bytes_per_pixel: int = 4
     scan_bytes: int = 0
     orientation: int = 1
-    canvas: tuple[int, int] = (0, 0)
+    canvas: tuple[int, int] | None = None
     offset: tuple[int, int] = (0, 0)
     grey_bits: int = 0
     bounded: bool = True

@@ -63,6 +63,7 @@ def read_jpeg(data: bytes) -> Picture:
         height=frame.height,
         data=b"".join((*kept, b"\xff\xda", data[start:])) if dropped else data,
         num_bytes=len(data),
+        opaque=len(frame.samples) == 3,  # noqa: PLR2004 - neither grey nor CMYK
         scan_bytes=_scan_bytes(data, start, frame),
         orientation=orientation or 1,
     )

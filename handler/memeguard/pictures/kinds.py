@@ -1,4 +1,4 @@
-"""Say what a file is by its first bytes: a picture that is read here, or what it seems to be and what to do about it."""
+"""Say what a file is by its first bytes: a picture that is read here, or what it seems to be and what to do."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _LOOKED_AT: Final = 1024
 _SAVE = "save it as a JPEG or PNG"
 _FRAME = "send one of its frames as a JPEG or PNG"
 _SCREENSHOT = "send a screenshot of it"
+_UNPACK = "send the picture in it by itself"
+_DOWNLOAD = "download the picture itself"
 
 _READABLE: Final = (
     (re.compile(rb"\xff\xd8\xff"), "JPEG"),
@@ -36,11 +38,11 @@ _OTHERS: Final = (
     (rb"\x1a\x45\xdf\xa3", "a WebM or Matroska film", _FRAME),
     (rb"RIFF....AVI |\0\0\x01\xba|FLV\x01|OggS", "a film", _FRAME),
     (rb"RIFF....WAVE|ID3|fLaC|\xff[\xfb\xf3\xf2]", "a sound file", "send a picture"),
-    (rb"PK\x03\x04", "a ZIP archive or an Office document", "send the picture in it by itself"),
-    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "a compressed file", "send the picture in it by itself"),
+    (rb"PK\x03\x04", "a ZIP archive or an Office document", _UNPACK),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "a compressed file", _UNPACK),
     (rb"data:image/|/9j/|iVBORw0KGgo|R0lGOD|UklGR", "a picture in base64", "send its bytes, decoded"),
     (rb"(?i:(\xef\xbb\xbf)?\s*(?=<).*?<svg[\s>/])", "an SVG drawing", "save it as a PNG"),
-    (rb"(?i:(\xef\xbb\xbf)?\s*(?=<).*?<(!doctype html|html|head|body)[\s>])", "an HTML page", "download the picture itself"),
+    (rb"(?i:(\xef\xbb\xbf)?\s*(?=<).*?<(!doctype html|html|head|body)[\s>])", "an HTML page", _DOWNLOAD),
     (rb"\s*[{\[][\s\"{\[\]}]", "JSON", "send the picture itself as a file"),
     (rb"[\t\n\r\x20-\x7e]+\Z", "plain text", "send the picture itself as a file"),
     (rb"\0+\Z", "nothing but zero bytes", "copy the file again"),

@@ -1,8 +1,8 @@
 """Decode a WEBP at a smaller size, with the libwebp that Pillow's own plugin is linked to.
 
-Pillow decodes every WEBP as an animation: four copies of the canvas, 768 MB for 48 megapixels. libwebp scales row by row
-while it decodes, but no binding on PyPI that is kept today offers it (pyvips does, with 40 other formats and a thread
-pool of its own). Its decoder's structures have been the same since 2013; ``WebPInitDecoderConfigInternal`` refuses others.
+Pillow decodes every WEBP as an animation: four copies of the canvas, 768 MB for 48 megapixels. libwebp itself scales
+row by row while it decodes, but no kept binding offers that (pyvips does, with 40 other formats and threads of its
+own). Its decoder's structures are the same since 2013; ``WebPInitDecoderConfigInternal`` refuses others.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def decode_scaled(data: bytes, size: tuple[int, int]) -> Image.Image:
         raise OSError("libwebp is of another version")
     _check(look(data, len(data), byref(config.input), _ABI_VERSION))
     num_channels = 4 if config.input.has_alpha else 3
-    pixels = (c_char * (size[0] * size[1] * num_channels))()
+    pixels = bytearray(size[0] * size[1] * num_channels)
     config.options.use_scaling = 1
     config.options.scaled_width, config.options.scaled_height = size
     config.output.colorspace = _PREMULTIPLIED_RGBA if config.input.has_alpha else _RGB
     config.output.is_external_memory = 1
-    config.output.planes = _Planes(ctypes.addressof(pixels), size[0] * num_channels, len(pixels))
+    config.output.planes = _Planes(ctypes.addressof(c_char.from_buffer(pixels)), size[0] * num_channels, len(pixels))
     _check(decode(data, len(data), byref(config)))
     if num_channels == 3:  # noqa: PLR2004
         return Image.frombytes("RGB", size, pixels)

@@ -1,4 +1,4 @@
-"""Read the header of a PNG, and leave out the chunks that its pixels do without: texts, profiles, EXIF, other frames."""
+"""Read the header of a PNG, and leave out what its pixels do without: texts, profiles, EXIF, further frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MAX_CHUNKS = 100_000  # looked at; a picture of 16 MiB in chunks of 8 KiB has 2,000
 _SIGNATURE_BYTES, _FRAME_BYTES = 8, 12  # of a chunk beside its content: length, name, checksum
 _CHANNELS = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # bytes that Pillow keeps of a pixel, by colour type
-_GREY, _DEEP = 0, 16
+_GREY, _RGB, _DEEP = 0, 2, 16
 
 
 def read_png(data: bytes) -> Picture:
@@ -40,6 +40,7 @@ def read_png(data: bytes) -> Picture:
         height=height,
         data=b"".join((*kept, b"\0\0\0\0IEND\xaeB`\x82")),
         num_bytes=len(data),
+        opaque=colour == _RGB and b"tRNS" not in seen,
         bytes_per_pixel=2 if (colour, depth) == (_GREY, _DEEP) else _CHANNELS.get(colour, 4),
         orientation=orientation,
         grey_bits=depth if colour == _GREY else 0,

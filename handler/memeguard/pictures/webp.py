@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_CHUNKS = 10_000  # looked at
+_STILL, _MOVING = {b"ALPH", b"VP8 ", b"VP8L"}, {b"ANIM", b"ANMF"}
+_IN_PROCESS_PIXELS = 4_000_000  # of which Pillow needs 64 MB; it decodes them in one go
 _ALPHA, _ANIMATED = 0x10, 0x02
 _LOSSLESS_BYTES, _ALPHA_BYTES, _LOSSY_BYTES = 5, 6, 1  # a pixel's, where libwebp scales while it decodes
 
@@ -33,9 +35,7 @@ def _read(data: bytes) -> Picture:
             kept.append((name, bytes((content[0] & (_ALPHA | _ANIMATED),)) + content[1:]))
         elif name == b"EXIF" and orientation == 1:
             orientation = read_orientation(content)
-        elif name == b"ANIM" or (name == b"ANMF" and animated):
-            kept += [(name, content)] * (name not in dict(kept))
-        elif name in {b"ALPH", b"VP8 ", b"VP8L"} and not animated:
+        elif name in (_MOVING if animated else _STILL):
             kept += [(name, content)] * (name not in dict(kept))
     parts = dict(kept)
     frame = dict(_chunks(parts[b"ANMF"], 16)) if b"ANMF" in parts else parts
@@ -49,7 +49,8 @@ def _read(data: bytes) -> Picture:
         num_bytes=len(data),
         bytes_per_pixel=_LOSSLESS_BYTES if lossless else _ALPHA_BYTES if alpha else _LOSSY_BYTES,
         orientation=orientation,
-        bounded=not lossless and not alpha,  # a lossless stream may ask for tables of any number
+        # A lossless stream may ask for tables of any number, and nothing interrupts the decoding of a large one.
+        bounded=not lossless and not alpha and width * height <= _IN_PROCESS_PIXELS,
     )
 
 

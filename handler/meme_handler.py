@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memeguard.errors import MemeError
+from memeguard.errors import MemeError, detached
 from memeguard.reposts import RepostCache
 from memeguard.runtimes import load_predictor
 
@@ -97,10 +97,10 @@ class MemeHandler:
         try:
             return self._predictor.prepare(*meme)
         except MemeError as error:
-            return error
+            return detached(error)
         except Exception as error:
             logger.exception("a meme could not be prepared")
-            return error
+            return detached(error)
 
     def _predict(self, memes: list[PreparedMeme]) -> list[Verdict | Exception]:
         """Judge ``memes`` together; if that fails, one by one, so that only the guilty one is refused."""
@@ -109,7 +109,7 @@ class MemeHandler:
         except Exception as error:
             logger.exception("a batch of %d failed", len(memes))
             if len(memes) == 1:
-                return [error]
+                return [detached(error)]
             return [verdict for meme in memes for verdict in self._predict([meme])]
 
     def _answer(self, outcome: Verdict | Exception, row: int, context: Context) -> dict[str, Any]:

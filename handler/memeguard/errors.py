@@ -5,7 +5,9 @@ Knows nothing of HTTP: whoever answers a client maps ``code`` to a status.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_E = TypeVar("_E", bound=Exception)
 
 
 class MemeError(Exception):
@@ -58,3 +60,9 @@ class SlowImageError(MemeError):
 
 class BundleError(Exception):
     """A bundle that is damaged, incomplete, foreign, or of another format version."""
+
+
+def detached(error: _E) -> _E:
+    """Return ``error`` without its traceback and causes, to be kept: their frames hold whatever was being decoded."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -23,7 +23,7 @@ __all__ = ["IMAGE_FORMATS", "MAX_PIXELS", "decode_image", "resize_image"]
 
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture
 MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
-_MAX_KIND_PIXELS = {"AVIF": 16_000_000}  # where the decoder takes more memory for a pixel than others do
+_MAX_KIND_PIXELS = {"AVIF": 25_000_000}  # where the decoder takes more memory for a pixel than others do
 _MAX_DECODED_BYTES = 280 << 20  # of one picture
 _BUDGET = MemoryBudget(300 << 20)  # of all that are decoded at once in this process and in those it has started
 _EXTRA_BYTES = 4 << 20  # for buffers and what is averaged down
@@ -51,8 +51,8 @@ def decode_image(
         max_pixels: Width times height above which nothing is decoded; a format's own limit may be lower.
         wanted_size: To which square it will be resized. A large picture is then decoded at a fraction of its size, or
             averaged down while it is converted, yet to at least twice this one, which is hardly seen.
-        timeout_s: How long decoding may take. Decoders have no limit of their own, and a picture of a few kilobytes
-            can keep one busy for a long time.
+        timeout_s: Seconds of computing that decoding may take. Decoders have no limit of their own, and a picture of
+            a few kilobytes can keep one busy for a long time.
 
     Raises:
         MissingPartError: ``data`` is empty.
@@ -61,15 +61,20 @@ def decode_image(
         SlowImageError: It takes, or would take, too long.
         DamagedImageError: It cannot be decoded.
     """
-    if not data:
-        raise MissingPartError("image is empty (0 bytes)")
-    picture = _READERS[recognise(data)](data)
-    _check_size(picture, max_pixels)
-    num_bytes = _decoded_bytes(picture, wanted_size)
+    picture, num_bytes = examine(data, max_pixels, wanted_size)
     with _BUDGET.take(num_bytes):
         if picture.bounded and (num_bytes <= _IN_PROCESS_BYTES or not wanted_size):
             return decode(picture, wanted_size, timeout_s)
         return decode_apart(picture, wanted_size, timeout_s, num_bytes)
+
+
+def examine(data: bytes, max_pixels: int, wanted_size: int | None) -> tuple[Picture, int]:
+    """Read a picture's header and say how many bytes of memory decoding takes; raises like ``decode_image``."""
+    if not data:
+        raise MissingPartError("image is empty (0 bytes)")
+    picture = _READERS[recognise(data)](data)
+    _check_size(picture, max_pixels)
+    return picture, _decoded_bytes(picture, wanted_size)
 
 
 def _check_size(picture: Picture, max_pixels: int) -> None:

@@ -112,21 +112,19 @@ def test_damage_names_format_and_size() -> None:
 
 
 def test_a_png_whose_second_half_is_in_no_chunk_is_damaged() -> None:
-    """Pillow calls this a SyntaxError, and only once it decodes."""
+    """What follows the first half is not joined to it, whatever its name."""
     data = encode(noise())
     start, end = data.index(b"IDAT") + 4, data.index(b"IEND") - 8
     halves = data[start : start + 500], data[start + 500 : end]
     picture = data[: start - 8] + png_chunk(b"IDAT", halves[0])
     decode_image(picture + png_chunk(b"IDAT", halves[1]) + data[end + 4 :])
-    with pytest.raises(DamagedImageError, match=r"image \(PNG, \d+ bytes\) cannot be decoded: broken PNG"):
+    with pytest.raises(DamagedImageError, match=r"image \(PNG, \d+ bytes\) cannot be decoded: .*truncated"):
         decode_image(picture + png_chunk(b"\xff\xff\xff\xff", halves[1]) + data[end + 4 :])
 
 
-def test_a_text_chunk_that_inflates_without_end_is_damage() -> None:
-    """A zTXt bomb fails while the header is read, before Pillow could know the format for certain."""
+def test_a_text_chunk_is_not_inflated() -> None:
     picture, bomb = encode(noise()), png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * 80_000_000))
-    with pytest.raises(DamagedImageError, match="damaged header"):
-        decode_image(picture[:33] + bomb + picture[33:])
+    assert decode_image(picture[:33] + bomb + picture[33:]).tobytes() == noise().tobytes()
 
 
 def test_cmyk_becomes_rgb() -> None:
@@ -388,8 +386,6 @@ def test_a_picture_that_is_too_slow_is_refused_in_any_thread(image_format: str) 
 def test_scans_of_many_pixels_are_refused_without_decoding_them() -> None:
     jpeg = encode(Image.new("L", (7000, 7000)), "JPEG", progressive=True)
     last, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
-    with pytest.raises(
-        SlowImageError, match=r"JPEG of \d+ scans of 49000000 pixels, \d+ in all; the limit is 1000000000"
-    ):
+    with pytest.raises(SlowImageError, match=r"JPEG of \d+ scans of \d+ samples in all; the limit is 1000000000"):
         decode_image(jpeg[:end] + jpeg[last:end] * 50 + jpeg[end:])
     decode_image(encode(Image.new("L", (300, 300)), "JPEG", progressive=True))

@@ -9,7 +9,8 @@ from memeguard.errors import DamagedImageError
 from memeguard.pictures.header import Picture
 
 _MAX_SIZES = 1000  # looked at; a picture in tiles has one for each
-_DECODED_BYTES = 16  # a pixel's: libavif's planes and RGB, and Pillow's copies of them
+_DECODED_BYTES = 16  # a pixel's with alpha or 10 bits: libavif's planes and RGB, and Pillow's copies; 9 without
+_MOST_BYTES = 270 << 20  # of a large one, which alpha may make too large
 _SIZE = re.compile(rb"ispe\0\0\0\0(?P<item>.{8})|tkhd[\0\1]...(?P<track>.{80})", re.DOTALL)
 
 
@@ -25,7 +26,7 @@ def read_avif(data: bytes) -> Picture:
         height=height,
         data=data,
         num_bytes=len(data),
-        bytes_per_pixel=_DECODED_BYTES,
+        bytes_per_pixel=min(_DECODED_BYTES, _MOST_BYTES // max(1, width * height)),
         bounded=False,
     )
 

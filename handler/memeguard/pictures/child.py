@@ -24,6 +24,8 @@ from memeguard.pictures.decoding import decode
 from memeguard.pictures.header import Picture
 
 _BASE_BYTES = 32 << 20  # that a forked process may take beside what the picture is expected to
+READY = b"r"  # a decoding process says before it is asked
+PATIENCE = 4  # how many times longer than it computes a picture may take
 _MIN_S = 0.001
 _LENGTHS = struct.Struct(">IQ")  # of head and data
 
@@ -71,6 +73,7 @@ def _answer_and_exit(control: socket.socket, connection_fd: int) -> None:
     try:
         control.close()
         with socket.socket(fileno=connection_fd) as connection, contextlib.suppress(EOFError):
+            connection.sendall(READY)
             while True:
                 _answer(connection)
     finally:
@@ -90,13 +93,18 @@ def _answer(connection: socket.socket) -> None:
     except Exception as error:  # noqa: BLE001 - a mistake of ours, which whoever asked logs
         send(connection, {"mistake": repr(error)})
     else:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         send(connection, {"size": image.size}, image.tobytes())
 
 
 def _limit(max_bytes: int, limit_s: float) -> None:
-    """Let the kernel end this process after ``limit_s``, and refuse it more than ``max_bytes`` of further memory."""
-    signal.setitimer(signal.ITIMER_REAL, max(limit_s, _MIN_S))  # SIGALRM ends it, whatever it is doing
+    """Let the kernel end this process, and refuse it more than ``max_bytes`` of further memory.
+
+    It ends, whatever it is doing, after ``limit_s`` of computing, or ``PATIENCE`` times that on a busy machine.
+    """
+    signal.setitimer(signal.ITIMER_PROF, max(limit_s, _MIN_S))
+    signal.setitimer(signal.ITIMER_REAL, max(PATIENCE * limit_s, _MIN_S))
     num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     most = num_pages * resource.getpagesize() + max_bytes + _BASE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))

@@ -15,7 +15,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from memeguard.errors import DamagedImageError, ImageTooLargeError, MemeError, SlowImageError, UnsupportedImageError
+from memeguard.errors import (
+    DamagedImageError,
+    ImageTooLargeError,
+    MemeError,
+    SlowImageError,
+    UnsupportedImageError,
+    detached,
+)
 from memeguard.pictures import libwebp, webp
 
 if TYPE_CHECKING:
@@ -51,15 +58,15 @@ _UPRIGHT = {  # EXIF 2.32, table "Orientation"
 
 
 class TimedBytes(io.BytesIO):
-    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
+    """Bytes that can be read until their thread has computed for some seconds; on a busy machine that takes longer."""
 
     def __init__(self, data: bytes, timeout_s: float | None) -> None:
         super().__init__(data)
-        self._timeout_s, self._deadline = timeout_s, time.monotonic() + (timeout_s or 0.0)
+        self._timeout_s, self._deadline = timeout_s, time.thread_time() + (timeout_s or 0.0)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read like ``BytesIO``; raise ``SlowImageError`` if the time is over."""
-        if self._timeout_s is not None and time.monotonic() > self._deadline:
+        if self._timeout_s is not None and time.thread_time() > self._deadline:
             raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
         return super().read(size)
 
@@ -95,7 +102,7 @@ def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -
         failure = ImageTooLargeError(f"image ({_name(picture)}) takes more memory to decode than a picture may")
     except Exception as error:  # noqa: BLE001 - decoders raise what they stumble over: OSError, SyntaxError, struct.error
         failure = DamagedImageError(f"image ({_name(picture)}) cannot be decoded: {error}")
-    raise failure.with_traceback(None)  # outside of any except block, so that no frame of a decoder comes with it
+    raise detached(failure)  # outside of any except block, or else it would get a cause again
 
 
 def _name(picture: Picture) -> str:

@@ -23,12 +23,13 @@ from PIL import Image
 
 import memeguard
 from memeguard import errors
-from memeguard.pictures.child import receive, send
+from memeguard.pictures.child import PATIENCE, READY, receive, send
 
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
 _KEPT_BYTES = 80 << 20  # a process that had to decode more is ended, so that its memory goes back
+_START_S = 20.0
 MAX_S = 60.0  # of a picture without a limit of its own
 _START = """
 import json, sys
@@ -46,7 +47,7 @@ def decode_apart(picture: Picture, wanted_size: int | None, timeout_s: float | N
         MemeError: What ``decode`` raises.
         SlowImageError: The process ended before it answered.
     """
-    limit_s = timeout_s or MAX_S
+    limit_s = MAX_S if timeout_s is None else timeout_s
     fields = {**asdict(picture), "data": None}
     head = {"picture": fields, "wanted_size": wanted_size, "limit_s": limit_s, "max_bytes": max_bytes}
     answer, pixels = _decoders.ask(head, picture.data, limit_s, keep=max_bytes <= _KEPT_BYTES)
@@ -74,7 +75,7 @@ class _Decoders:
     ) -> tuple[dict[str, Any], bytes | bytearray]:
         """The answer to a request, empty if there came none; ``keep`` the process for another one, or end it."""
         connection = self._connect()
-        connection.settimeout(limit_s + 1)  # it is ended before
+        connection.settimeout(PATIENCE * limit_s + 1)  # it is ended before
         try:
             send(connection, head, data)
             answer = receive(connection)
@@ -105,6 +106,10 @@ class _Decoders:
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._running_forker(), [b"d"], [theirs.fileno()])
+        ours.settimeout(_START_S)
+        if ours.recv(1) != READY:
+            ours.close()
+            raise OSError("the process that forks has died")
         return ours
 
     def _running_forker(self) -> socket.socket:

@@ -15,7 +15,7 @@ _MAX_CHUNKS = 10_000  # looked at
 _STILL, _MOVING = {b"ALPH", b"VP8 ", b"VP8L"}, {b"ANIM", b"ANMF"}
 _IN_PROCESS_PIXELS = 4_000_000  # of which Pillow needs 64 MB; it decodes them in one go
 _ALPHA, _ANIMATED = 0x10, 0x02
-_LOSSLESS_BYTES, _ALPHA_BYTES, _LOSSY_BYTES = 5, 6, 1  # a pixel's, where libwebp scales while it decodes
+_LOSSLESS_BYTES, _ALPHA_BYTES, _LOSSY_BYTES = 5, 5, 1  # a pixel's, where libwebp scales while it decodes
 
 
 def read_webp(data: bytes) -> Picture:

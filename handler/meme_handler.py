@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ _STATUS = {
     "damaged_image": (422, "Unprocessable Content"),
     "image_too_large": (422, "Unprocessable Content"),
     "slow_image": (422, "Unprocessable Content"),
+    "busy": (503, "Service Unavailable"),
     "internal": (500, "Internal Server Error"),
 }
 LOAD_FAILURE = "memeguard cannot load"  # whoever starts TorchServe looks for these words in its log
@@ -52,6 +54,7 @@ class MemeHandler:
         try:
             settings = {"decode_timeout_s": 1.5, **(context.model_yaml_config or {}).get("memeguard", {})}
             self._reposts = RepostCache(settings.pop("repost_cache", 0))
+            self._large_pictures_s = float(settings.pop("large_pictures_s", 4.0))
             num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1  # TorchServe's share of us
             self._predictor = load_predictor(
                 Path(properties["model_dir"]) / "bundle",
@@ -89,13 +92,14 @@ class MemeHandler:
                 context.metrics.add_counter(name, count, dimensions=[Dimension("ModelVersion", self._version)])
 
     def _judge(self, memes: Sequence[Meme]) -> list[Verdict | Exception]:
-        prepared = list(self._decoders.map(self._prepare, memes))
+        deadline = time.monotonic() + self._large_pictures_s
+        prepared = list(self._decoders.map(lambda meme: self._prepare(meme, deadline), memes))
         verdicts = iter(self._predict([meme for meme in prepared if not isinstance(meme, Exception)]))
         return [meme if isinstance(meme, Exception) else next(verdicts) for meme in prepared]
 
-    def _prepare(self, meme: Meme) -> PreparedMeme | Exception:
+    def _prepare(self, meme: Meme, deadline: float) -> PreparedMeme | Exception:
         try:
-            return self._predictor.prepare(*meme)
+            return self._predictor.prepare(*meme, deadline=deadline)
         except MemeError as error:
             return detached(error)
         except Exception as error:

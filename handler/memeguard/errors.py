@@ -58,6 +58,12 @@ class SlowImageError(MemeError):
     code = "slow_image"
 
 
+class BusyError(MemeError):
+    """The picture is a large one, and others came at the same time; it may be sent again."""
+
+    code = "busy"
+
+
 class BundleError(Exception):
     """A bundle that is damaged, incomplete, foreign, or of another format version."""
 

@@ -48,8 +48,8 @@ class MemePreparer:
     Attributes:
         config: The model's.
         captions: Its tokenizer.
-        max_pixels: Width times height of a picture above which it is refused.
-        decode_timeout_s: How long one picture may take to decode.
+        max_pixels: Width times height of a picture above which it is refused; a format's own limit may be lower.
+        decode_timeout_s: Seconds that one picture may take to decode.
     """
 
     def __init__(
@@ -64,13 +64,25 @@ class MemePreparer:
         self.captions = CaptionTokenizer(tokenizer, config.text)
         self._max_pixels, self._decode_timeout_s = max_pixels, decode_timeout_s
 
-    def prepare(self, image: bytes | None, text: bytes | str | None) -> PreparedMeme:
-        """Decode one meme; raises the ``MemeError`` that says what is wrong with it."""
+    def prepare(self, image: bytes | None, text: bytes | str | None, *, deadline: float | None = None) -> PreparedMeme:
+        """Decode one meme; raises the ``MemeError`` that says what is wrong with it.
+
+        Args:
+            image: The bytes of a picture.
+            text: Its caption.
+            deadline: When, by ``time.monotonic``, no large picture is begun any more.
+        """
         if image is None or text is None:
             raise MissingPartError("Missing image or text")
         chunks = self.captions.encode(decode_text(text))
         size = self.config.image.size
-        picture = decode_image(image, max_pixels=self._max_pixels, wanted_size=size, timeout_s=self._decode_timeout_s)
+        picture = decode_image(
+            image,
+            max_pixels=self._max_pixels,
+            wanted_size=size,
+            timeout_s=self._decode_timeout_s,
+            deadline=deadline,
+        )
         return PreparedMeme(resize_image(picture, size), chunks)
 
 

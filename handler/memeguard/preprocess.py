@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from memeguard.errors import ImageTooLargeError, MissingPartError
+from memeguard.errors import BusyError, ImageTooLargeError, MissingPartError
 from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
 from memeguard.pictures.budget import MemoryBudget
 from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_BYTES, decode, drafted_size, whole_bytes
@@ -40,7 +41,12 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, below ours: it refuse
 
 
 def decode_image(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, wanted_size: int | None = None, timeout_s: float | None = None
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    wanted_size: int | None = None,
+    timeout_s: float | None = None,
+    deadline: float | None = None,
 ) -> Image.Image:
     """Decode the first frame of a picture, upright, in RGB, transparency laid on white.
 
@@ -51,8 +57,10 @@ def decode_image(
         max_pixels: Width times height above which nothing is decoded; a format's own limit may be lower.
         wanted_size: To which square it will be resized. A large picture is then decoded at a fraction of its size, or
             averaged down while it is converted, yet to at least twice this one, which is hardly seen.
-        timeout_s: Seconds of computing that decoding may take. Decoders have no limit of their own, and a picture of
-            a few kilobytes can keep one busy for a long time.
+        timeout_s: Seconds that decoding may take, of computing where that is done in a process of its own. Decoders
+            have no limit of their own, and a picture of a few kilobytes can keep one busy for a long time.
+        deadline: When, by ``time.monotonic``, no large picture is begun any more: those that come together share an
+            amount of memory, so that one waits for the other.
 
     Raises:
         MissingPartError: ``data`` is empty.
@@ -60,9 +68,12 @@ def decode_image(
         ImageTooLargeError: More than ``max_pixels``, or a side over ``MAX_SIDE``, according to the header.
         SlowImageError: It takes, or would take, too long.
         DamagedImageError: It cannot be decoded.
+        BusyError: It is a large one, and the deadline is over.
     """
     picture, num_bytes = examine(data, max_pixels, wanted_size)
     with _BUDGET.take(num_bytes):
+        if deadline is not None and num_bytes > _IN_PROCESS_BYTES and time.monotonic() > deadline:
+            raise BusyError(f"image ({picture.kind}, {picture.width}x{picture.height}) is one too many; send it again")
         if picture.bounded and (num_bytes <= _IN_PROCESS_BYTES or not wanted_size):
             return decode(picture, wanted_size, timeout_s)
         return decode_apart(picture, wanted_size, timeout_s, num_bytes)

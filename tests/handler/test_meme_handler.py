@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import shutil
 import struct
 from pathlib import Path
@@ -253,15 +254,34 @@ def test_a_meme_that_cannot_be_prepared_for_reasons_of_ours_is_refused_alone(
 ) -> None:
     prepare = handler._predictor.prepare
 
-    def fail_on_text(image: bytes, text: bytes) -> PreparedMeme:
+    def fail_on_text(image: bytes, text: bytes, **options: Any) -> PreparedMeme:
         if text == b"fail":
             raise MemoryError
-        return prepare(image, text)
+        return prepare(image, text, **options)
 
     monkeypatch.setattr(handler._predictor, "prepare", fail_on_text)
     answers, statuses = ask(handler, context, [row(text=bytearray(b"fail")), row()])
     assert [status for status, _ in statuses] == [500, 200]
     assert answers[0]["code"] == "internal"
+
+
+def test_large_pictures_that_come_too_many_at_once_are_to_be_sent_again(model_dir: Path) -> None:
+    context, handler = make_context(model_dir, settings={"large_pictures_s": -1}), MemeHandler()
+    handler.initialize(context)
+    large = io.BytesIO()
+    Image.new("RGBA", (5000, 5000)).save(large, "PNG")
+    answers, statuses = ask(handler, context, [row(image=bytearray(large.getvalue())), row()])
+    assert [status for status, _ in statuses] == [503, 200]
+    assert (answers[0]["code"], answers[0]["detail"]) == (
+        "busy",
+        "image (PNG, 5000x5000) is one too many; send it again",
+    )
+
+
+def test_an_error_that_is_answered_keeps_nothing_of_its_picture(handler: MemeHandler) -> None:
+    error = handler._prepare((picture()[:-30], b"a"), math.inf)
+    assert isinstance(error, errors.DamagedImageError)
+    assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)
 
 
 def test_loading_warms_up_the_batch_size_of_torchserve(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,15 +58,15 @@ _UPRIGHT = {  # EXIF 2.32, table "Orientation"
 
 
 class TimedBytes(io.BytesIO):
-    """Bytes that can be read until their thread has computed for some seconds; on a busy machine that takes longer."""
+    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
 
-    def __init__(self, data: bytes, timeout_s: float | None) -> None:
+    def __init__(self, data: bytes, timeout_s: float) -> None:
         super().__init__(data)
-        self._timeout_s, self._deadline = timeout_s, time.thread_time() + (timeout_s or 0.0)
+        self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read like ``BytesIO``; raise ``SlowImageError`` if the time is over."""
-        if self._timeout_s is not None and time.thread_time() > self._deadline:
+        if time.monotonic() > self._deadline:
             raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
         return super().read(size)
 
@@ -130,7 +130,9 @@ def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | No
 
 def _open(picture: Picture, timeout_s: float | None) -> ImageFile.ImageFile:
     try:
-        image = _OPENERS[picture.kind](TimedBytes(picture.data, timeout_s))
+        image = _OPENERS[picture.kind](
+            io.BytesIO(picture.data) if timeout_s is None else TimedBytes(picture.data, timeout_s)
+        )
     except OSError as error:
         if str(error).startswith("Unsupported BMP"):
             reason = str(error).removeprefix("Unsupported BMP ")

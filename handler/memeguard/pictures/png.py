@@ -23,6 +23,7 @@ def read_png(data: bytes) -> Picture:
         raise DamagedImageError(f"image (PNG, {len(data)} bytes) has a damaged header: no IHDR")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     kept, orientation, seen, previous = [data[:33]], 1, {b"IHDR"}, b"IHDR"
+    end = 0
     for name, start, end in _chunks(data):
         if name == b"eXIf" and name not in seen:
             orientation = read_orientation(data[start + 8 : end - 4])
@@ -38,7 +39,7 @@ def read_png(data: bytes) -> Picture:
         kind="PNG",
         width=width,
         height=height,
-        data=b"".join((*kept, b"\0\0\0\0IEND\xaeB`\x82")),
+        data=b"".join(kept) + (b"" if end > len(data) else b"\0\0\0\0IEND\xaeB`\x82"),  # a cut chunk stays one
         num_bytes=len(data),
         opaque=colour == _RGB and b"tRNS" not in seen,
         bytes_per_pixel=2 if (colour, depth) == (_GREY, _DEEP) else _CHANNELS.get(colour, 4),

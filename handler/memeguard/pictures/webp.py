@@ -84,6 +84,8 @@ def _chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
         if position + 8 > len(data):
             return
         name, length = struct.unpack_from("<4sL", data, position)
+        if position + 8 + length > len(data) and name in _STILL | _MOVING:
+            raise struct.error("a picture that is cut off")
         yield name, data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
 

@@ -72,11 +72,11 @@ def serve(control_fd: int) -> None:
 def _answer_and_exit(control: socket.socket, connection_fd: int) -> None:
     try:
         control.close()
-        with socket.socket(fileno=connection_fd) as connection, contextlib.suppress(EOFError):
-            connection.sendall(READY)
-            while True:
-                _answer(connection)
-    finally:
+        connection = socket.socket(fileno=connection_fd)
+        connection.sendall(READY)
+        while True:
+            _answer(connection)
+    finally:  # the kernel closes the connection after it has taken the memory back, so it is not closed here
         os._exit(0)
 
 
@@ -105,9 +105,10 @@ def _limit(max_bytes: int, limit_s: float) -> None:
     """
     signal.setitimer(signal.ITIMER_PROF, max(limit_s, _MIN_S))
     signal.setitimer(signal.ITIMER_REAL, max(PATIENCE * limit_s, _MIN_S))
-    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = num_pages * resource.getpagesize() + max_bytes + _BASE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(FileNotFoundError):  # macOS has no /proc, and this limit does not hold there
+        num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = num_pages * resource.getpagesize() + max_bytes + _BASE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # should memory end, rather this one goes

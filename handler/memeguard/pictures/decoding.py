@@ -6,7 +6,6 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -24,6 +23,7 @@ from memeguard.errors import (
     detached,
 )
 from memeguard.pictures import libwebp, webp
+from memeguard.pictures.pixels import lay_on_canvas, scale_transparency, to_rgb, turn_upright
 
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
@@ -45,15 +45,6 @@ _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     "WEBP": WebPImageFile,
     "BMP": BmpImageFile,
     "AVIF": AvifImageFile,
-}
-_UPRIGHT = {  # EXIF 2.32, table "Orientation"
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -95,7 +86,7 @@ def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -
         DamagedImageError: It cannot be decoded.
     """
     try:
-        return _turn_upright(*_decode_rgb(picture, wanted_size, timeout_s))
+        return turn_upright(*_decode_rgb(picture, wanted_size, timeout_s))
     except MemeError as error:
         failure = error
     except MemoryError:
@@ -122,7 +113,7 @@ def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | No
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1) if picture.kind == "AVIF" else picture.orientation
         factors = shrink_factors(picture, picture.canvas or image.size, wanted_size)
         frame = _shrink(image, factors)
-        return _lay(frame, picture.canvas, picture.offset, factors) if picture.canvas else frame, orientation
+        return lay_on_canvas(frame, picture.canvas, picture.offset, factors) if picture.canvas else frame, orientation
     except BaseException:
         image.close()  # or else its pixels live as long as somebody keeps the error
         raise
@@ -144,16 +135,9 @@ def _open(picture: Picture, timeout_s: float | None) -> ImageFile.ImageFile:
         raise DamagedImageError(
             f"image ({_name(picture)}) has two sizes: {image.size}, and a smaller one in its header"
         )
-    if picture.grey_bits:
-        _scale_transparency(image, picture.grey_bits)
+    if picture.depth:
+        scale_transparency(image, picture.depth)
     return image
-
-
-def _scale_transparency(image: Image.Image, grey_bits: int) -> None:
-    """Scale a grey PNG's transparent value, which is told in 2 or 4 bits, as Pillow scales the pixels to 8."""
-    value = image.info.get("transparency")
-    if isinstance(value, int) and 1 < grey_bits < 8:  # noqa: PLR2004 - Pillow does so itself for 1 and 8 bits
-        image.info["transparency"] = value * 255 // (2**grey_bits - 1)
 
 
 def _shrink(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
@@ -185,33 +169,4 @@ def _decode_webp(picture: Picture, wanted_size: int | None) -> Image.Image:
     if width * height > picture.width * picture.height:
         raise DamagedImageError(f"image ({_name(picture)}) has a frame larger than its canvas")
     frame = libwebp.decode_scaled(data, (-(-width // factors[0]), -(-height // factors[1])))
-    return _lay(frame, (picture.width, picture.height), offset, factors)
-
-
-def _lay(frame: Image.Image, canvas: tuple[int, int], offset: tuple[int, int], factors: tuple[int, int]) -> Image.Image:
-    """Lay ``frame`` on a white canvas, of which ``factors`` say how much smaller it is than its sides do."""
-    size = -(-canvas[0] // factors[0]), -(-canvas[1] // factors[1])
-    if size == frame.size:
-        return frame
-    white = Image.new("RGB", size, "white")
-    white.paste(frame, (offset[0] // factors[0], offset[1] // factors[1]))
-    return white
-
-
-def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB, transparency laid on white."""
-    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow would clip 16-bit grey to 255 instead of scaling
-        values = np.asarray(image)
-        grey = (values.astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        if isinstance(key := image.info.get("transparency"), int):
-            grey[values == key] = 255
-        return Image.fromarray(grey).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return lay_on_canvas(frame, (picture.width, picture.height), offset, factors)

@@ -26,7 +26,7 @@ class Picture:
         orientation: EXIF's, 1 to 8.
         canvas: Size of the screen that a GIF's frame is drawn on; other formats have none.
         offset: Where on the canvas the frame begins.
-        grey_bits: Bits of a grey PNG's sample, 0 for all else.
+        depth: Bits of a PNG's sample; 0 for other formats.
         bounded: Whether the header bounds what decoding costs. If not, it is done in a process of its own.
     """
 
@@ -41,7 +41,7 @@ class Picture:
     orientation: int = 1
     canvas: tuple[int, int] | None = None
     offset: tuple[int, int] = (0, 0)
-    grey_bits: int = 0
+    depth: int = 0
     bounded: bool = True
 
 

@@ -44,7 +44,7 @@ def read_png(data: bytes) -> Picture:
         opaque=colour == _RGB and b"tRNS" not in seen,
         bytes_per_pixel=2 if (colour, depth) == (_GREY, _DEEP) else _CHANNELS.get(colour, 4),
         orientation=orientation,
-        grey_bits=depth if colour == _GREY else 0,
+        depth=depth,
     )
 
 

@@ -61,6 +61,13 @@ def decode_apart(picture: Picture, wanted_size: int | None, timeout_s: float | N
     raise errors.SlowImageError(f"image ({name}) takes over {limit_s} s to decode, or ended the process that did")
 
 
+def _wait_for_end(connection: socket.socket) -> None:
+    """Let a decoding process end, and wait until its memory is free, or else two would hold theirs at once."""
+    with connection, contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+
 class _Decoders:
     """Connections to decoding processes, and the process that forks these; it is started when first needed."""
 
@@ -85,8 +92,8 @@ class _Decoders:
         if keep and "size" in answer[0]:
             with self._lock:
                 self._idle.append(connection)
-        else:
-            connection.close()  # so that what a large or a damaged picture left behind goes, too
+        else:  # so that what a large or a damaged picture left behind goes, too
+            _wait_for_end(connection)
         return answer
 
     def _connect(self) -> socket.socket:

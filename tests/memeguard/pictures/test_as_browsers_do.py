@@ -44,6 +44,18 @@ def test_grey_beside_the_transparent_one_stays() -> None:
     assert [image.getpixel((x, 0))[0] for x in range(4)] == [0, 255, 170, 255]
 
 
+def test_a_transparent_colour_of_16_bits_is_white() -> None:
+    row = b"\0" + struct.pack(">6H", 30000, 20000, 10000, 10000, 20000, 30000)
+    image = decode_image(png(2, 1, 16, 2, row, extra=png_chunk(b"tRNS", struct.pack(">3H", 30000, 20000, 10000))))
+    assert [image.getpixel((x, 0)) for x in (0, 1)] == [WHITE, (10000 >> 8, 20000 >> 8, 30000 >> 8)]
+
+
+def test_a_transparent_index_of_few_bits_is_no_grey() -> None:
+    palette = png_chunk(b"PLTE", bytes((*RED, *BLUE, 0, 255, 0, 0, 0, 0))) + png_chunk(b"tRNS", b"\xff\x00")
+    image = decode_image(png(4, 1, 2, 3, grey_rows(2, 0, 1, 2, 3), extra=palette))
+    assert [image.getpixel((x, 0)) for x in range(4)] == [RED, WHITE, (0, 255, 0), (0, 0, 0)]
+
+
 @pytest.mark.parametrize("frame", [(25, 30, 50, 40), (80, 80, 50, 50)])
 def test_what_no_frame_of_a_gif_covers_is_white(frame: tuple[int, int, int, int]) -> None:
     left, top, width, height = frame

@@ -5,17 +5,32 @@ Does not know the model, nor what a picture is.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
 from flask import Flask, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 
+from proxy.admission import Admission, AdmissionLimits, overloaded
 from proxy.answers import explain_failure, read_prediction
 from proxy.body import RequestBody
-from proxy.health import health_routes
+from proxy.connections import is_gone
+from proxy.cors import allow_origins, cors_headers
+from proxy.health import Readiness, health_routes
 from proxy.meme_form import read_meme
-from proxy.problems import answer_errors_with_problems, render_problem
+from proxy.problems import Problem, answer_errors_with_problems, render_problem
+from proxy.raw_answers import problem_response
 from proxy.request_id import return_request_ids
 from proxy.torchserve_client import TorchServeClient
 from proxy.upstream import UpstreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from proxy.meme_form import Meme
+
+_HEALTH_CONNECTIONS = 4
+_DEFAULT_LIMITS = AdmissionLimits()
 
 
 class _JSONProvider(DefaultJSONProvider):
@@ -33,8 +48,14 @@ def create_app(
     stall_timeout_s: float = 10.0,
     body_timeout_s: float = 60.0,
     connect_timeout_s: float = 1.0,
+    send_timeout_s: float = 10.0,
     read_timeout_s: float = 30.0,
-    pool_size: int = 16,
+    slots: int = _DEFAULT_LIMITS.slots,
+    slot_bytes: int = _DEFAULT_LIMITS.slot_bytes,
+    max_waiting: int = _DEFAULT_LIMITS.max_waiting,
+    max_wait_s: float = _DEFAULT_LIMITS.max_wait_s,
+    body_bytes: int = _DEFAULT_LIMITS.body_bytes,
+    allowed_origins: Collection[str] = (),
 ) -> Flask:
     """Build the WSGI application, as in ``gunicorn "proxy.app:create_app(key_file='run/key_file.json')"``.
 
@@ -48,43 +69,91 @@ def create_app(
         stall_timeout_s: How long a client may send nothing in the middle of its request.
         body_timeout_s: How long a client may take for the whole form: the default is 16 MiB at 2 Mbit/s.
         connect_timeout_s: How long TorchServe may take to accept a connection.
+        send_timeout_s: How long TorchServe may take to take in a meme.
         read_timeout_s: How long TorchServe may take to answer.
-        pool_size: Connections kept open to TorchServe: the number of threads.
+        slots: Memes each process sends to TorchServe at once; the others wait here, where they can be withdrawn.
+        slot_bytes: Bytes of forms each process sends to TorchServe at once.
+        max_waiting: Memes that may wait in each process; fewer where the model is slow. The next one gets 503.
+        max_wait_s: How long a meme may wait for its turn.
+        body_bytes: Bytes of all forms that each process holds in memory.
+        allowed_origins: Origins whose pages may read the answers, such as ``https://example.org``; ``*`` is every one.
     """
+    admission = Admission(
+        AdmissionLimits(
+            slots=slots, slot_bytes=slot_bytes, max_waiting=max_waiting, max_wait_s=max_wait_s, body_bytes=body_bytes
+        )
+    )
     client = TorchServeClient(
         inference_url=inference_url,
         management_url=management_url,
         key_file=key_file,
         model_name=model_name,
-        pool_size=pool_size,
+        pool_size=slots + _HEALTH_CONNECTIONS,
         connect_timeout_s=connect_timeout_s,
+        send_timeout_s=send_timeout_s,
         read_timeout_s=read_timeout_s,
     )
     app = Flask(__name__, static_folder=None)
     app.json = _JSONProvider(app)
     app.extensions["torchserve_client"] = client
+    app.extensions["admission"] = admission
+    app.extensions["make_refusal"] = _refusals(allowed_origins)
+    readiness = Readiness(client, admission)
     answer_errors_with_problems(app)
     app.register_error_handler(UpstreamError, lambda error: render_problem(explain_failure(error)))
     return_request_ids(app)
-    _bound_bodies(app, max_body_bytes, stall_timeout_s, body_timeout_s)
-    app.register_blueprint(health_routes(client))
+    allow_origins(app, allowed_origins)
+    _bound_bodies(app, admission, max_body_bytes, stall_timeout_s, body_timeout_s)
+    app.register_blueprint(health_routes(readiness))
 
     @app.post("/predict")
     def predict() -> Response:
-        chunks = g.body.chunks()
-        meme = read_meme(request.headers.get("Content-Type", ""), chunks, max_text_bytes=max_text_bytes)
-        return jsonify(read_prediction(client.predict(image=meme.image, text=meme.text)))
+        body: RequestBody = g.body
+        with body.held():
+            content_type = request.headers.get("Content-Type", "")
+            meme = read_meme(content_type, body.chunks(), max_text_bytes=max_text_bytes)
+            with admission.slot(len(meme.image) + len(meme.text), lambda: is_gone(body.connection)):
+                return jsonify(_predict(client, readiness, meme))
 
     return app
 
 
-def _bound_bodies(app: Flask, max_bytes: int, stall_timeout_s: float, total_timeout_s: float) -> None:
+def _predict(client: TorchServeClient, readiness: Readiness, meme: Meme) -> dict[str, Any]:
+    try:
+        answer = client.predict(image=meme.image, text=meme.text)
+        prediction = read_prediction(answer)
+    except (UpstreamError, Problem) as error:
+        if isinstance(error, UpstreamError) or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            readiness.note(None)
+        raise
+    readiness.note(prediction)
+    return prediction
+
+
+def _refusals(allowed_origins: Collection[str]) -> Callable[[str, str], bytes]:
+    """Return what makes the refusal of a request that Flask never sees, from its id and its Origin."""
+    problem = overloaded()
+
+    def make(request_id: str, origin: str) -> bytes:
+        headers = problem.headers | dict(cors_headers(origin, allowed_origins))
+        return problem_response(problem.status, problem.code, problem.detail, request_id=request_id, headers=headers)
+
+    return make
+
+
+def _bound_bodies(
+    app: Flask, admission: Admission, max_bytes: int, stall_timeout_s: float, total_timeout_s: float
+) -> None:
     """Give each request its body as ``g.body``, the only way to read it, and leave nothing of it unread."""
 
     @app.before_request
     def open_body() -> None:
         g.body = RequestBody(
-            request, max_bytes=max_bytes, stall_timeout_s=stall_timeout_s, total_timeout_s=total_timeout_s
+            request,
+            max_bytes=max_bytes,
+            stall_timeout_s=stall_timeout_s,
+            total_timeout_s=total_timeout_s,
+            admission=admission,
         )
 
     @app.after_request

@@ -6,18 +6,20 @@ Does not know what the bytes mean.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from typing import TYPE_CHECKING
 
+from proxy.admission import overloaded
 from proxy.problems import Problem
 from proxy.read_deadlines import ReadDeadlines
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from flask import Request
 
+    from proxy.admission import Admission, Reader
     from proxy.read_deadlines import Deadline
 
 CHUNK_BYTES = 64 * 1024
@@ -36,22 +38,41 @@ class RequestBody:
         max_bytes: What the whole body may measure.
         stall_timeout_s: How long the client may send nothing at all before it has to start again.
         total_timeout_s: How long the whole body may take, however steadily it trickles.
+        admission: Counts what is held in memory.
     """
 
-    def __init__(self, request: Request, *, max_bytes: int, stall_timeout_s: float, total_timeout_s: float) -> None:
+    def __init__(
+        self,
+        request: Request,
+        *,
+        max_bytes: int,
+        stall_timeout_s: float,
+        total_timeout_s: float,
+        admission: Admission,
+    ) -> None:
         self._stream = request.stream
         self._announced_bytes = request.content_length
         self._max_bytes = max_bytes
         self._stall_timeout_s = stall_timeout_s
         self._total_timeout_s = total_timeout_s
+        self._admission = admission
+        self._reader: Reader | None = None
         self._failed = False
         self._deadline: Deadline | None = None
         self._ended = False
-        # gunicorn's threaded worker waits for a body without any limit: 32 stalled clients would be all it takes.
-        # It sets the socket back to blocking before the connection's next request.
-        self._connection: socket.socket | None = request.environ.get("gunicorn.socket")
-        if self._connection is not None:
-            self._connection.settimeout(stall_timeout_s)
+        self.connection: socket.socket | None = request.environ.get("gunicorn.socket")
+        if self.connection is not None:  # gunicorn itself waits for a body without any limit
+            self.connection.settimeout(stall_timeout_s)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Count what ``chunks`` yields until the block ends.
+
+        Raises:
+            Problem: 503 where too many bodies are being read.
+        """
+        with self._admission.reading(self._cut_off) as self._reader:
+            yield
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body piece by piece.
@@ -61,13 +82,17 @@ class RequestBody:
         """
         if self._announced_bytes is not None and self._announced_bytes > self._max_bytes:
             raise self._too_large(f"{self._announced_bytes} bytes")
+        if self._reader is None:
+            raise RuntimeError("a body is read within held() alone")
         num_left = self._max_bytes
         with self._time_limit(self._total_timeout_s):
             while chunk := self._read():
                 num_left -= len(chunk)
                 if num_left < 0:  # a chunked body does not say beforehand how long it is
                     raise self._too_large(f"over {self._max_bytes} bytes")
+                self._admission.received(self._reader, len(chunk))
                 yield chunk
+        self._reader.is_reading = False
 
     def drain(self) -> None:
         """Throw away what is left, within bounds, so that the client gets to read its answer."""
@@ -83,10 +108,10 @@ class RequestBody:
     @contextlib.contextmanager
     def _time_limit(self, seconds: float) -> Iterator[None]:
         """Close the connection for reading after ``seconds``: one read may wait for many single bytes in a row."""
-        if self._connection is None or self._failed:
+        if self.connection is None or self._failed:
             yield
             return
-        with _DEADLINES.limit(self._connection, seconds) as self._deadline:
+        with _DEADLINES.limit(self.connection, seconds) as self._deadline:
             yield
 
     def _read(self) -> bytes:
@@ -94,17 +119,27 @@ class RequestBody:
             chunk = self._stream.read(CHUNK_BYTES)
         except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
             self._failed = True  # where the stream stands is unknown now, so it is not read again
-            if self._deadline and self._deadline.passed:
-                raise self._too_slow() from error
+            self._raise_if_cut_off(error)
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
                 message = f"no byte of the body arrived for {self._stall_timeout_s} s"
                 raise Problem(408, "request_timeout", message) from error
             raise Problem(400, "unreadable_body", "the body is cut off or its framing is broken") from error
-        if self._deadline and self._deadline.passed:  # what follows is missing, whatever this looks like
-            self._failed = True
-            raise self._too_slow()
+        self._raise_if_cut_off(None)  # what follows is missing, whatever this looks like
         self._ended = not chunk
         return chunk
+
+    def _raise_if_cut_off(self, cause: Exception | None) -> None:
+        if self._reader and self._reader.is_evicted:
+            self._failed = True
+            raise overloaded("there is no room left for a form that takes this long; try again") from cause
+        if self._deadline and self._deadline.passed:
+            self._failed = True
+            raise self._too_slow() from cause
+
+    def _cut_off(self) -> None:
+        if self.connection is not None:
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RD)
 
     def _too_slow(self) -> Problem:
         return Problem(408, "request_timeout", f"the body took longer than {self._total_timeout_s} s")

@@ -5,17 +5,27 @@ Does not know where TorchServe is; that is an argument of ``create_app``.
 # ruff: noqa: N999 - gunicorn reads this file by its path, and this is the name it gives such files
 
 import logging
+import resource
 from pathlib import Path
+
+_NUM_OTHER_FILES = 128  # connections to TorchServe, the log and the rest
+_NUM_FILES = 1000 + _NUM_OTHER_FILES
 
 # The original's port. A container that publishes it says --bind 0.0.0.0:5000.
 bind = "127.0.0.1:5000"
 
-# A thread waits while TorchServe computes; the second process is there so that one that dies does not take all with it.
-worker_class = "gthread"
+# A connection costs a greenlet: those that trickle or idle take nothing from the others. The second process is there so
+# that one that dies does not take all with it. The limits of ``create_app`` are those of one process.
+worker_class = "proxy.worker.ProxyWorker"
 workers = 2
-threads = 16
-# Beyond the threads, connections wait in memory; this bounds them.
-worker_connections = 256
+# Each process's; near that many, the ones that have been sending a head, or nothing, for longest are closed.
+worker_connections = 1000
+# Connections that the kernel keeps until they are accepted: to wait there for seconds would help nobody.
+backlog = 512
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if resource.RLIM_INFINITY != _soft < _NUM_FILES:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_NUM_FILES, _hard), _hard))
+    worker_connections = min(worker_connections, _hard - _NUM_OTHER_FILES)
 # Each worker builds its own application: a connection pool must not be shared across a fork.
 preload_app = False
 

@@ -6,8 +6,10 @@ Does not know what makes TorchServe ready: it asks for a real prediction, since 
 from __future__ import annotations
 
 import struct
+import threading
+import time
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify
 
@@ -16,6 +18,7 @@ from proxy.problems import Problem
 from proxy.upstream import UpstreamError
 
 if TYPE_CHECKING:
+    from proxy.admission import Admission
     from proxy.torchserve_client import TorchServeClient
 
 
@@ -33,10 +36,57 @@ def _grey_png(size: int) -> bytes:
 
 PROBE_IMAGE = _grey_png(32)
 PROBE_TEXT = "ready?"
+_FRESH_S = 1.0
 
 
-def health_routes(client: TorchServeClient) -> Blueprint:
-    """Return the two routes; readiness is asked of ``client``."""
+class Readiness:
+    """Asks for a prediction of a fixed meme, one at a time however many want to know.
+
+    It waits for no slot. While all slots are taken, a prediction that a client just got says as much.
+
+    Args:
+        client: The TorchServe to ask.
+        admission: Knows whether all slots are taken.
+    """
+
+    def __init__(self, client: TorchServeClient, admission: Admission) -> None:
+        self.model_name = client.model_name
+        self._client = client
+        self._admission = admission
+        self._lock = threading.Lock()
+        self._began_s = 0.0  # the last probe
+        self._outcome: dict[str, Any] | Problem = {}
+        self._predicted_s = 0.0
+        self._predicted: dict[str, Any] | None = None
+
+    def note(self, prediction: dict[str, Any] | None) -> None:
+        """Take note of a client's prediction, None where TorchServe gave none."""
+        self._predicted, self._predicted_s = prediction, time.monotonic()
+
+    def ask(self) -> dict[str, Any]:
+        """Return a prediction; raises 503 where there is none to be had."""
+        asked_s = time.monotonic()
+        if self._admission.is_saturated and self._predicted and asked_s - self._predicted_s < _FRESH_S:
+            return self._predicted
+        with self._lock:
+            if self._began_s < asked_s:  # else the probe that others waited for answers this one, too
+                self._began_s = time.monotonic()
+                self._outcome = self._probe()
+            if isinstance(self._outcome, Problem):
+                raise _not_ready(self._outcome)
+            return self._outcome
+
+    def _probe(self) -> dict[str, Any] | Problem:
+        try:
+            return read_prediction(self._client.predict(image=PROBE_IMAGE, text=PROBE_TEXT))
+        except UpstreamError as error:
+            return explain_failure(error)
+        except Problem as problem:
+            return problem
+
+
+def health_routes(readiness: Readiness) -> Blueprint:
+    """Return the two routes."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -45,13 +95,7 @@ def health_routes(client: TorchServeClient) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        try:
-            prediction = read_prediction(client.predict(image=PROBE_IMAGE, text=PROBE_TEXT))
-        except UpstreamError as error:
-            raise _not_ready(explain_failure(error)) from error
-        except Problem as problem:
-            raise _not_ready(problem) from problem
-        return jsonify(status="ready", model=client.model_name, version=prediction.get("version"))
+        return jsonify(status="ready", model=readiness.model_name, version=readiness.ask().get("version"))
 
     return routes
 

@@ -11,12 +11,13 @@ import json
 import time
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+LOCK_PATIENCE_S = 10.0  # a renewal has 5 s
 HALF_WRITTEN_PATIENCE_S = 0.5  # the file has some 300 bytes: to write it takes far less
 _RETRY_S = 0.02
 
@@ -57,12 +58,25 @@ def lock_keys(path: Path) -> Iterator[None]:
     """Keep out whoever else locks the file, thread or process: each renewal invalidates the key before it.
 
     Raises:
-        KeyFileError: There is no such file, no permission, or a file system without locks.
+        KeyFileError: There is no such file, no permission, a file system without locks, or no end of another's.
     """
+    deadline = time.monotonic() + LOCK_PATIENCE_S
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
-            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed
+            # To wait within flock would stop every greenlet of the process, the one that holds the lock included.
+            while not _try_lock(file):  # let go when the file is closed
+                if time.monotonic() > deadline:
+                    raise KeyFileError(f"{path} has been locked by another process for {LOCK_PATIENCE_S} s")
+                time.sleep(_RETRY_S)
         except OSError as error:
             raise KeyFileError(f"{path} cannot be locked: {error.strerror}") from error
         yield
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -5,7 +5,6 @@ Does not know why a request failed: whoever raises ``Problem`` does.
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from proxy.raw_answers import PROBLEM_TYPE, problem_document
 from proxy.request_id import current_request_id
 
 if TYPE_CHECKING:
@@ -45,21 +45,10 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
 def render_problem(problem: Problem) -> Response:
     """Write a problem as ``application/problem+json``."""
-    document = {
-        "type": "about:blank",
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-        "code": problem.code,
-        "error": problem.error,
-        "request_id": current_request_id(),
-    }
-    return Response(
-        json.dumps(document) + "\n",
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=problem.headers,
+    document = problem_document(
+        problem.status, problem.code, problem.detail, error=problem.error, request_id=current_request_id()
     )
+    return Response(document, status=problem.status, content_type=PROBLEM_TYPE, headers=problem.headers)
 
 
 def answer_errors_with_problems(app: Flask) -> None:

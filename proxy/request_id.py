@@ -5,21 +5,15 @@ Does not know what a request is about.
 
 from __future__ import annotations
 
-import re
-import uuid
-
 from flask import Flask, Response, g, request
 
-HEADER = "X-Request-Id"
-# Nothing a client sends gets into a log line unless it is this harmless.
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+from proxy.raw_answers import REQUEST_ID_HEADER, choose_request_id
 
 
 def current_request_id() -> str:
     """Return the request's id: the client's own if it is acceptable, else one made up here."""
     if "request_id" not in g:
-        theirs = request.headers.get(HEADER, "")
-        g.request_id = theirs if _ACCEPTABLE.fullmatch(theirs) else uuid.uuid4().hex
+        g.request_id = choose_request_id(request.headers.get(REQUEST_ID_HEADER, ""))
     request_id: str = g.request_id
     return request_id
 
@@ -29,5 +23,5 @@ def return_request_ids(app: Flask) -> None:
 
     @app.after_request
     def add_header(response: Response) -> Response:
-        response.headers[HEADER] = current_request_id()
+        response.headers[REQUEST_ID_HEADER] = current_request_id()
         return response

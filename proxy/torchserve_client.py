@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
 from proxy.key_file import Audience, KeyFileError, lock_keys, read_keys
+from proxy.send_timeout import SendTimeoutAdapter
 from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class TorchServeClient:
         model_name: The model asked for and about.
         pool_size: How many threads use the client at once, hence connections kept open.
         connect_timeout_s: How long a connection may take to open.
+        send_timeout_s: How long it may take to take in a request.
         read_timeout_s: How long it may stay silent before, or within, an answer.
     """
 
@@ -59,6 +60,7 @@ class TorchServeClient:
         model_name: str = "meme",
         pool_size: int = 16,
         connect_timeout_s: float = 1.0,
+        send_timeout_s: float = 10.0,
         read_timeout_s: float = 30.0,
     ) -> None:
         self.model_name = model_name
@@ -66,12 +68,14 @@ class TorchServeClient:
         self._management_url = management_url.rstrip("/")
         self._key_file = Path(key_file)
         self._connect_timeout_s = connect_timeout_s
+        self._send_timeout_s = send_timeout_s
         self._read_timeout_s = read_timeout_s
         self._keys: Mapping[Audience, str] | None = None
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy or .netrc of the environment must not reroute or sign a meme
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=2, pool_maxsize=pool_size))
+            adapter = SendTimeoutAdapter(send_timeout_s, pool_connections=2, pool_maxsize=pool_size)
+            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -182,6 +186,8 @@ class TorchServeClient:
         except requests.RequestException as error:
             if isinstance(error, requests.Timeout) or _wraps(error, ReadTimeoutError):
                 raise UpstreamTimeout(f"TorchServe gave no answer within {call.read_timeout_s} s") from error
+            if _is_send_timeout(error):
+                raise UpstreamTimeout(f"TorchServe did not take the request within {self._send_timeout_s} s") from error
             raise UpstreamUnavailable("TorchServe cannot be reached") from error
         return UpstreamAnswer.parse(response.status_code, response.content)
 
@@ -199,7 +205,8 @@ class TorchServeClient:
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             # TorchServe may close a pooled connection at the very moment it is used again. Where nobody listens, or
             # an answer is overdue, a second request would fare no better.
-            if is_repetition or not call.repeatable or _wraps(error, MaxRetryError, ReadTimeoutError):
+            is_final = _wraps(error, MaxRetryError, ReadTimeoutError) or _is_send_timeout(error)
+            if is_repetition or not call.repeatable or is_final:
                 raise
         return self._request(call, key, is_repetition=True)
 
@@ -207,3 +214,9 @@ class TorchServeClient:
 def _wraps(error: requests.RequestException, *kinds: type[Exception]) -> bool:
     """Tell whether one of these urllib3 errors is what requests stumbled over; it keeps them as first argument."""
     return bool(error.args) and isinstance(error.args[0], kinds)
+
+
+def _is_send_timeout(error: requests.RequestException) -> bool:
+    if not _wraps(error, ProtocolError):
+        return False
+    return any(isinstance(cause, TimeoutError) for cause in error.args[0].args)

@@ -1,0 +1,57 @@
+"""Give sending a time limit of its own.
+
+urllib3 lets a connection's connect timeout govern the sending of the request, too: 1 s is plenty to connect on loopback
+and too little for 16 MiB to a busy server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class SendTimeoutAdapter(HTTPAdapter):
+    """Like requests' own, with a limit to how long the sending of a request may take in all.
+
+    Args:
+        send_timeout_s: That limit; past it, the request fails with a TimeoutError wrapped in a ProtocolError.
+        settings: What HTTPAdapter takes.
+    """
+
+    def __init__(self, send_timeout_s: float, **settings: Any) -> None:  # noqa: ANN401 - HTTPAdapter's own
+        self._send_timeout_s = send_timeout_s
+        super().__init__(**settings)
+
+    def init_poolmanager(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPAdapter's own
+        """Make the pools open connections that know the limit."""
+        super().init_poolmanager(*args, **settings)  # type: ignore[no-untyped-call]
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._send_timeout_s)
+
+
+def _pool_classes(send_timeout_s: float) -> dict[str, type[HTTPConnectionPool]]:
+    class Connection(HTTPConnection):
+        def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
+            if self.sock is None:
+                self.connect()
+            if self.sock is not None:
+                self.sock.settimeout(send_timeout_s)  # urllib3 sets the read timeout when all is sent
+            super().request(*args, **settings)
+
+    class SecureConnection(HTTPSConnection):
+        def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
+            if self.sock is None:
+                self.connect()
+            if self.sock is not None:
+                self.sock.settimeout(send_timeout_s)
+            super().request(*args, **settings)
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": Pool, "https": SecurePool}

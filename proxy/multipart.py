@@ -6,10 +6,10 @@ file, replaces invalid UTF-8 silently and hides repeated fields.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import (
     BLANK_LINE_RE,
     Data,
@@ -22,10 +22,18 @@ from werkzeug.sansio.multipart import (
 )
 
 from proxy.problems import Problem
+from proxy.transfer_encoding import decode_part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+# Unquoted boundaries with characters that only a quoted one may have (= / : ? and so on) come from real clients, and
+# werkzeug's parser cuts them off there.
+_PARAMETER = re.compile(r';\s*([^=;\s"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
+_ENDINGS = {
+    State.PREAMBLE: "the boundary that the content type declares does not occur in the body",
+    State.PART: "a part's headers are broken, or the body is cut off within them",
+}
 MAX_PARTS = 64
 MAX_BOUNDARY_BYTES = 200  # RFC 2046, section 5.1.1, says 70; not every client keeps to it
 MAX_HEADERS_BYTES = 8 * 1024  # of one part; as much as gunicorn allows a request's header field
@@ -46,8 +54,9 @@ def parse_boundary(content_type: str) -> bytes:
     Raises:
         Problem: 400 if there is none, or it is not ASCII, or too long.
     """
-    boundary = parse_options_header(content_type)[1].get("boundary", "")
-    if not boundary or not boundary.isascii():
+    boundaries = (_value(match) for match in _PARAMETER.finditer(content_type) if match[1].lower() == "boundary")
+    boundary = next(boundaries, "")
+    if not boundary or not boundary.isascii() or not boundary.isprintable():
         raise _malformed("the content type multipart/form-data declares no usable boundary")
     if len(boundary) > MAX_BOUNDARY_BYTES:
         raise _malformed(f"the boundary has {len(boundary)} characters; the limit is {MAX_BOUNDARY_BYTES}")
@@ -75,17 +84,34 @@ def read_parts(chunks: Iterable[bytes], *, boundary: bytes, wanted: Collection[s
     try:
         while not isinstance(event := _next_event(decoder), Epilogue):
             form.take(event)
-    except ValueError as error:  # includes UnicodeDecodeError in a part's headers
-        raise _malformed("the multipart body is cut off, or a part's headers are broken") from error
+    except ValueError as error:
+        raise _malformed(_ENDINGS.get(decoder.state, "the body ends before the closing boundary")) from error
     return form.parts
 
 
 def _next_event(decoder: MultipartDecoder) -> Event:
-    # The decoder would search and parse headers of any length.
-    is_long = decoder.state is State.PART and len(decoder.buffer) > MAX_HEADERS_BYTES
-    if is_long and not BLANK_LINE_RE.search(decoder.buffer, 0, MAX_HEADERS_BYTES):
-        raise _malformed(f"a part's headers exceed {MAX_HEADERS_BYTES} bytes")
+    if decoder.state is State.PART:
+        # The decoder would search and parse headers of any length.
+        end = BLANK_LINE_RE.search(decoder.buffer, 0, MAX_HEADERS_BYTES)
+        if end is None and len(decoder.buffer) > MAX_HEADERS_BYTES:
+            raise _malformed(f"a part's headers exceed {MAX_HEADERS_BYTES} bytes")
+        if end is not None:
+            _rewrite_latin1(decoder.buffer, end.start())
     return decoder.next_event()
+
+
+def _rewrite_latin1(buffer: bytearray, num_bytes: int) -> None:
+    """Make headers UTF-8: old clients send file names in Latin-1, and the decoder refuses them."""
+    headers = bytes(buffer[:num_bytes])
+    try:
+        headers.decode("utf-8")
+    except UnicodeDecodeError:
+        buffer[:num_bytes] = headers.decode("latin-1").encode("utf-8")
+
+
+def _value(parameter: re.Match[str]) -> str:
+    quoted, bare = parameter[2], parameter[3]
+    return bare.strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
 
 
 class _Form:
@@ -115,7 +141,8 @@ class _Form:
         self._open = event if event.name in self._wanted else None
 
     def _end(self, event: Field | File) -> None:
-        self.parts.append(Part(name=event.name, is_file=isinstance(event, File), data=b"".join(self._pieces)))
+        data = decode_part(b"".join(self._pieces), event.headers.get("Content-Transfer-Encoding", ""), event.name)
+        self.parts.append(Part(name=event.name, is_file=isinstance(event, File), data=data))
         self._pieces = []
         self._open = None
 

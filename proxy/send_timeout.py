@@ -27,7 +27,7 @@ class SendTimeoutAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPAdapter's own
         """Make the pools open connections that know the limit."""
-        super().init_poolmanager(*args, **settings)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **settings)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self._send_timeout_s)
 
 
@@ -36,16 +36,14 @@ def _pool_classes(send_timeout_s: float) -> dict[str, type[HTTPConnectionPool]]:
         def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
             if self.sock is None:
                 self.connect()
-            if self.sock is not None:
-                self.sock.settimeout(send_timeout_s)  # urllib3 sets the read timeout when all is sent
+            self.timeout = send_timeout_s  # urllib3 sets it anew before it connects, and before it reads
             super().request(*args, **settings)
 
     class SecureConnection(HTTPSConnection):
         def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
             if self.sock is None:
                 self.connect()
-            if self.sock is not None:
-                self.sock.settimeout(send_timeout_s)
+            self.timeout = send_timeout_s
             super().request(*args, **settings)
 
     class Pool(HTTPConnectionPool):

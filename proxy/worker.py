@@ -34,7 +34,7 @@ _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 2**20
 _HEADER = re.compile(rb"\r\n(content-length|x-request-id|origin):[ \t]*([^\r\n]*)", re.IGNORECASE)
 # What gunicorn's parser cannot read, as (status, code); everything else that it raises is 400.
-_STATUSES: dict[type[Exception], tuple[int, str]] = {
+_STATUSES: dict[type[BaseException], tuple[int, str]] = {
     errors.LimitRequestLine: (414, "request_line_too_long"),
     errors.LimitRequestHeaders: (431, "headers_too_large"),
     errors.UnsupportedTransferCoding: (501, "unsupported_transfer_coding"),
@@ -173,5 +173,3 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
                 client.settimeout(seconds)
                 received = client.recv(1 << 16)
                 num_left = num_left - len(received) if received else 0
-
-

@@ -1,0 +1,1 @@
+"""What too much, and too slow, does to a server."""

@@ -7,6 +7,9 @@ Does not know where TorchServe is; that is an argument of ``create_app``.
 import logging
 import resource
 from pathlib import Path
+from typing import Any
+
+from proxy.log_limit import LineLimit
 
 _NUM_OTHER_FILES = 128  # connections to TorchServe, the log and the rest
 _NUM_FILES = 1000 + _NUM_OTHER_FILES
@@ -50,8 +53,16 @@ control_socket_disable = True
 # Its heartbeat is a file touched every second; on a real disk that can block a worker.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
-# Requests are not logged: captions and addresses are nobody's business. Errors go to stderr.
+# Requests are not logged: captions and addresses are nobody's business, and the worker class keeps them out of errors.
+# Those go to stderr.
 accesslog = None
 errorlog = "-"
 # The application's own warnings join gunicorn's lines; by default they would have no time on them.
 logging.basicConfig(format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn has no types
+    """Bound what each process logs."""
+    limit = LineLimit()
+    for handler in (*logging.getLogger().handlers, *worker.log.error_log.handlers):
+        handler.addFilter(limit)

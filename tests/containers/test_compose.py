@@ -38,3 +38,8 @@ def test_torchserve_is_reachable_through_the_shared_loopback_alone(services: dic
 def test_both_services_see_the_token_file(services: dict[str, Any]) -> None:
     for service in (services["torchserve"], services["proxy"]):
         assert "run:/run/memeguard" in service["volumes"]
+
+
+def test_what_strangers_may_take_is_bounded(services: dict[str, Any]) -> None:
+    assert {"mem_limit", "pids_limit", "ulimits"} <= services["proxy"].keys()
+    assert all("max-size" in service["logging"]["options"] for service in services.values())

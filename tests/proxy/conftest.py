@@ -26,7 +26,7 @@ from proxy.app import create_app
 from proxy.torchserve_client import TorchServeClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from flask.testing import FlaskClient
 
@@ -74,6 +74,11 @@ class Upstream:
     key_file: Path
     log_folder: Path
     max_request_bytes: int
+
+    def predictions(self) -> int:
+        """Count the predictions asked for so far, by TorchServe's own access log."""
+        time.sleep(0.1)  # the log may be a little behind the answers
+        return (self.log_folder / "access_log.log").read_text().count("POST /predictions/meme")
 
     def renewals(self) -> int:
         """Count the keys renewed so far, by TorchServe's own access log."""
@@ -157,15 +162,39 @@ def gunicorn(
 ) -> Iterator[str]:
     """Serve the proxy with its own configuration; the limits are small, the patience is short."""
     folder = tmp_path_factory.mktemp("gunicorn")
-    (port,) = free_ports(1)
-    arguments = (
-        f"inference_url={upstream.inference_url!r}, management_url={upstream.management_url!r}, "
-        f"key_file={str(upstream.key_file)!r}, max_body_bytes=1_000_000, stall_timeout_s=0.5, "
-        "body_timeout_s=4.0"
-    )
+    limits = {"max_body_bytes": 1_000_000, "stall_timeout_s": 0.5, "body_timeout_s": 4.0}
+    with _gunicorn(upstream, folder, *free_ports(1), limits) as url:
+        yield url
+        assert [entry.name for entry in folder.iterdir()] == ["output.log"], "gunicorn wrote something"
+        assert "Traceback" not in (folder / "output.log").read_text(), "a client caused a stack trace"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NarrowProxy:
+    """One process of the proxy: one meme is predicted, one waits, the next one is too many."""
+
+    url: str
+    log: Path
+
+
+@pytest.fixture
+def narrow(upstream: Upstream, tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[NarrowProxy]:
+    limits = {"slots": 1, "max_waiting": 1, "max_wait_s": 5.0, "allowed_origins": ("https://page.example",)}
+    options = ["--workers", "1", "--worker-connections", "450"]
+    with _gunicorn(upstream, tmp_path, *free_ports(1), limits, options) as url:
+        yield NarrowProxy(url=url, log=tmp_path / "output.log")
+
+
+@contextmanager
+def _gunicorn(
+    upstream: Upstream, folder: Path, port: int, limits: dict[str, Any], options: Sequence[str] = ()
+) -> Iterator[str]:
+    addresses = {"inference_url": upstream.inference_url, "management_url": upstream.management_url}
+    arguments = addresses | {"key_file": str(upstream.key_file)} | limits
+    factory = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     command = [
-        *(sys.executable, "-m", "gunicorn", "-c", str(REPOSITORY / "proxy" / "gunicorn.conf.py")),
-        *("--bind", f"127.0.0.1:{port}", f"proxy.app:create_app({arguments})"),
+        *(sys.executable, "-m", "gunicorn", "-c", str(REPOSITORY / "proxy" / "gunicorn.conf.py"), *options),
+        *("--bind", f"127.0.0.1:{port}", f"proxy.app:create_app({factory})"),
     ]
     home = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder)}
     environment = os.environ | home | {"PYTHONPATH": str(REPOSITORY)}
@@ -173,8 +202,6 @@ def gunicorn(
     with _running(command, folder, env=environment):
         _wait_until(lambda: requests.get(f"{url}/healthz", timeout=5).ok)
         yield url
-        assert [entry.name for entry in folder.iterdir()] == ["output.log"], "gunicorn wrote something"
-        assert "Traceback" not in (folder / "output.log").read_text(), "a client caused a stack trace"
 
 
 def _client(upstream: Upstream, **settings: Any) -> TorchServeClient:

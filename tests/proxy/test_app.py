@@ -260,3 +260,26 @@ def test_a_worker_that_recovers_is_asked_again(web: FlaskClient, caplog: pytest.
         predict(web, "raise an exception", headers={"X-Request-Id": "first"})
     assert predict(web, "").status_code == 200
     assert "first" in caplog.text
+
+
+ORIGIN = "https://page.example"
+
+
+def test_pages_of_other_origins_may_not_read_answers_by_default(web: FlaskClient) -> None:
+    response = web.get("/healthz", headers={"Origin": ORIGIN})
+    assert not [name for name in response.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+
+
+@pytest.mark.parametrize(("origins", "told"), [([ORIGIN], ORIGIN), (["*"], "*"), (["https://other.example"], None)])
+def test_origins_that_are_named_may(serve: Serve, origins: list[str], told: str | None) -> None:
+    response = predict(serve(allowed_origins=origins), "", headers={"Origin": ORIGIN})
+    assert response.headers.get("Access-Control-Allow-Origin") == told
+    assert response.headers["Vary"] == "Origin"
+
+
+def test_their_browsers_may_ask_beforehand(serve: Serve) -> None:
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    response = serve(allowed_origins=[ORIGIN]).options("/predict", headers=asked)
+    assert response.ok
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -203,6 +203,46 @@ def test_a_connection_that_does_not_open_is_unavailable(connect: Connect) -> Non
 def test_a_slow_worker_is_a_timeout(connect: Connect) -> None:
     with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.2 s"):
         connect(read_timeout_s=0.2).predict(image=b"x", text="sleep 0.5")
+
+
+@contextmanager
+def reader(begins_after_s: float) -> Iterator[str]:
+    """Take a connection at once, and read what comes over it only after a while; then answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.settimeout(0.5)
+                time.sleep(begins_after_s)
+                with suppress(TimeoutError):
+                    while connection.recv(1 << 20):
+                        pass
+                connection.sendall(OK)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+LARGER_THAN_BUFFERS = bytes(16 * 2**20)
+
+
+def test_sending_may_take_longer_than_connecting(connect: Connect) -> None:
+    with reader(begins_after_s=1.0) as url:
+        client = connect(inference_url=url, connect_timeout_s=0.2, send_timeout_s=10.0)
+        assert client.predict(image=LARGER_THAN_BUFFERS, text="").status == 200
+
+
+def test_a_meme_that_is_not_taken_in_is_a_timeout_of_sending(connect: Connect) -> None:
+    with (
+        reader(begins_after_s=1.5) as url,
+        pytest.raises(UpstreamTimeout, match=r"did not take the request within 0\.5 s"),
+    ):
+        connect(inference_url=url, connect_timeout_s=0.2, send_timeout_s=0.5).predict(
+            image=LARGER_THAN_BUFFERS, text=""
+        )
 
 
 def test_an_answer_that_stalls_is_a_timeout(connect: Connect) -> None:

@@ -1,0 +1,174 @@
+"""What there is no room for is refused, and what there is room for is not.
+
+Does not know HTTP: requests are threads here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from proxy.admission import Admission, AdmissionLimits
+from proxy.log_limit import LineLimit
+from proxy.problems import Problem
+
+
+def make(**limits: Any) -> Admission:
+    return Admission(AdmissionLimits(**limits))
+
+
+def is_here() -> bool:
+    return False
+
+
+def is_gone() -> bool:
+    return True
+
+
+def take(admission: Admission, seconds: float = 0.0, num_bytes: int = 1) -> int:
+    """Ask for a slot and keep it for a while; returns the status of the refusal, 200 without one."""
+    try:
+        with admission.slot(num_bytes, is_here):
+            time.sleep(seconds)
+    except Problem as problem:
+        return problem.status
+    return 200
+
+
+def test_no_more_are_served_at_once_than_there_are_slots() -> None:
+    admission = make(slots=3)
+    counts: list[int] = []
+    running: set[int] = set()
+
+    def serve(number: int) -> None:
+        with admission.slot(1, is_here):
+            running.add(number)
+            counts.append(len(running))
+            time.sleep(0.01)
+            running.discard(number)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(serve, range(36)))
+    assert max(counts) == 3
+
+
+def test_large_forms_take_more_than_a_slot() -> None:
+    admission = make(slots=10, slot_bytes=100, max_wait_s=0.05)
+    with admission.slot(60, is_here):
+        assert take(admission, num_bytes=60) == 503
+        assert take(admission, num_bytes=40) == 200
+    assert take(admission, num_bytes=1000) == 200  # one alone always fits
+
+
+def test_the_surplus_is_refused_without_waiting() -> None:
+    admission = make(slots=1, max_waiting=1, max_wait_s=30.0)
+    with ThreadPoolExecutor(2) as pool:
+        with admission.slot(1, is_here):
+            waits = pool.submit(take, admission)
+            while not admission.is_full:
+                time.sleep(0.001)
+            assert take(admission) == 503  # would the test's time limit pass if it waited?
+        assert waits.result() == 200
+
+
+def test_nobody_waits_longer_than_useful() -> None:
+    admission = make(slots=1, max_wait_s=0.1)
+    with (
+        admission.slot(1, is_here),
+        pytest.raises(Problem, match=r"not free within 0\.1 s"),
+        admission.slot(1, is_here),
+    ):
+        pass
+    assert take(admission) == 200
+
+
+def test_fewer_may_wait_where_the_model_is_slow() -> None:
+    """20 a second are served: of 64 places in the queue, those served in half of a second are of use."""
+    admission = make(slots=1, max_waiting=64, max_wait_s=1.0)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: take(admission, 0.05), range(40)))
+        answers = [pool.submit(take, admission, 0.05) for _ in range(8)]
+        assert [answer.result() for answer in answers] == [200] * 8
+    with ThreadPoolExecutor(40) as pool:
+        warm = [pool.submit(take, admission, 0.05) for _ in range(40)]
+        statuses = [answer.result() for answer in warm]
+    assert 0 < statuses.count(503) < 40
+
+
+def test_who_has_left_costs_nothing() -> None:
+    admission = make(slots=1)
+    with pytest.raises(Problem, match="closed its connection"), admission.slot(1, is_gone):
+        pytest.fail("it was served")
+    assert take(admission) == 200
+
+
+def test_who_has_left_makes_room_in_the_queue() -> None:
+    admission = make(slots=1, max_waiting=1, max_wait_s=30.0)
+    has_left = threading.Event()
+
+    def leave() -> str:
+        with pytest.raises(Problem) as raised, admission.slot(1, has_left.is_set):
+            pass
+        return raised.value.code
+
+    with ThreadPoolExecutor(1) as pool, admission.slot(1, is_here):
+        leaver = pool.submit(leave)
+        while not admission.is_full:
+            time.sleep(0.001)
+        has_left.set()
+        assert leaver.done() or wait_for(lambda: not admission.is_full)
+        assert leaver.result() == "client_gone"
+
+
+def wait_for(condition: Any) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def test_bodies_are_bounded_together() -> None:
+    admission = make(body_bytes=100)
+    with admission.reading(lambda: None) as first:
+        admission.received(first, 60)
+        with admission.reading(lambda: None) as second, pytest.raises(Problem, match="exceed 100 bytes"):
+            admission.received(second, 60)
+        with admission.reading(lambda: None) as third:
+            admission.received(third, 40)
+
+
+def test_the_slowest_reader_makes_room() -> None:
+    admission = make(body_bytes=100)
+    cut_off: list[str] = []
+    with admission.reading(lambda: cut_off.append("slow")) as slow:
+        slow.began_s -= 10.0
+        admission.received(slow, 60)
+        with admission.reading(lambda: cut_off.append("quick")) as quick:
+            admission.received(quick, 60)
+    assert (cut_off, slow.is_evicted, quick.is_evicted) == (["slow"], True, False)
+
+
+def test_a_body_that_is_read_is_not_taken_away() -> None:
+    admission = make(body_bytes=100)
+    with admission.reading(lambda: pytest.fail("it was cut off")) as held:
+        held.began_s -= 10.0
+        admission.received(held, 60)
+        held.is_reading = False
+        with admission.reading(lambda: None) as late, pytest.raises(Problem):
+            admission.received(late, 60)
+
+
+def test_lines_left_out_of_a_log_are_counted() -> None:
+    limit = LineLimit(lines_per_s=2)
+    records = [logging.LogRecord("x", logging.WARNING, "x", 1, "line %d", (number,), None) for number in range(9)]
+    passed = [record for record in records if limit.filter(record)]
+    assert 2 <= len(passed) <= 4  # a second may begin meanwhile
+    limit._second = -1
+    last = logging.LogRecord("x", logging.WARNING, "x", 1, "last", (), None)
+    assert limit.filter(last)
+    assert last.getMessage() == f"last [{9 - len(passed)} lines before it were left out]"

@@ -7,6 +7,7 @@ have to patch: gunicorn's master loads it before it forks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import socket
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn.http import errors
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
@@ -28,6 +31,7 @@ HEAD_TIMEOUT_S = 10.0  # for a new connection's first request; for the next ones
 SEND_TIMEOUT_S = 15.0  # for a client that does not read its answer
 _PREDICT = b"POST /predict"
 _PEEKED_BYTES = 8192
+_MAX_ACCEPT = 16  # connections taken in a row
 _SPARE_CONNECTIONS = 16  # kept free by closing those that have been sending a head, or nothing, for longest
 # Closing with unread bytes resets the connection, and the client may lose the answer; but nobody may make us read on.
 _LINGER_S = 2.0
@@ -62,6 +66,31 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._open: dict[Any, _Connection] = {}  # by greenlet
         self._heads: dict[_Connection, None] = {}  # those that wait for a head, in the order they began
+
+    def run(self) -> None:
+        """Accept connections until told to stop, then let those that are open end; as GeventWorker, but for the count.
+
+        gunicorn lets each of several processes accept one connection at a time. While every request that is under way
+        has something to do, connections would wait in the kernel for longer than a refusal may take.
+        """
+        servers = [
+            StreamServer(each, handle=functools.partial(self.handle, each), spawn=Pool(self.worker_connections))
+            for each in self.sockets
+        ]
+        for server in servers:
+            server.max_accept = _MAX_ACCEPT
+            server.start()
+        while self.alive:
+            self.notify()
+            gevent.sleep(1.0)
+        for server in servers:
+            server.close()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while self._open and time.monotonic() < deadline:
+            self.notify()
+            gevent.sleep(0.1)
+        for server in servers:
+            server.stop(timeout=1)
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:  # noqa: ANN401 - gunicorn's own
         """Serve one connection."""

@@ -31,7 +31,7 @@ def flood(port: int, make_request: Callable[[int], bytes], *, factor: float, sec
     capacity = sum(sample.status == _OK for sample in closed) / 10.0
     stream = Stream(seconds=seconds, rate=capacity * factor, has_probes=True)
     samples = send_stream(port, make_request, stream)
-    recovery_s = _recovery_s(port, make_request, 2 * _median(one))
+    recovery_s = _recovery_s(port, make_request, 2 * _spread(one, _OK)["p95"])
     asked = _predictions(samples)
     goodput = sum(s.status == _OK and s.began_s + s.seconds <= seconds for s in asked) / seconds
     return {
@@ -74,7 +74,7 @@ def _recovery_s(port: int, make_request: Callable[[int], bytes], normal_s: float
     num_normal = 0
     while num_normal < _NUM_NORMAL and time.monotonic() - began_s < _RECOVERY_PATIENCE_S:
         asked_s = time.monotonic()
-        samples = _predictions(send_stream(port, make_request, Stream(seconds=1e-6, patience_s=30.0)))
+        samples = _predictions(send_stream(port, make_request, Stream(seconds=0.005, patience_s=30.0)))
         is_normal = bool(samples) and samples[0].status == _OK and samples[0].seconds <= normal_s
         num_normal = num_normal + 1 if is_normal else 0
         if num_normal == 1:
@@ -90,10 +90,6 @@ def _statuses(samples: Sequence[Sample]) -> dict[str, int]:
     names = {-1: "timed out", 0: "failed"}
     counts = collections.Counter(names.get(sample.status, str(sample.status)) for sample in samples)
     return dict(sorted(counts.items()))
-
-
-def _median(samples: Sequence[Sample]) -> float:
-    return sorted(sample.seconds for sample in samples)[len(samples) // 2]
 
 
 def _spread(samples: Sequence[Sample], status: int) -> dict[str, float]:

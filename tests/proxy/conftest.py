@@ -76,9 +76,9 @@ class Upstream:
     max_request_bytes: int
 
     def predictions(self) -> int:
-        """Count the predictions asked for so far, by TorchServe's own access log."""
+        """Count the predictions made so far, by TorchServe's own access log; refused keys are in it, too."""
         time.sleep(0.1)  # the log may be a little behind the answers
-        return (self.log_folder / "access_log.log").read_text().count("POST /predictions/meme")
+        return (self.log_folder / "access_log.log").read_text().count('"POST /predictions/meme HTTP/1.1" 200 ')
 
     def renewals(self) -> int:
         """Count the keys renewed so far, by TorchServe's own access log."""

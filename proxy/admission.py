@@ -31,7 +31,8 @@ class AdmissionLimits:
         slots: Memes sent to TorchServe at once. What waits there cannot be withdrawn; what waits here can.
         slot_bytes: Bytes of forms sent to TorchServe at once; Java keeps 2.4 copies of each. One form always fits.
         max_waiting: Requests that wait for a slot.
-        max_wait_s: How long a request may wait for a slot. One that would wait half as long is refused at once.
+        max_wait_s: How long a request may wait for a slot. One that would wait a fourth of it is refused at once, so
+            that few find out only later, when the model has become slower meanwhile.
         body_bytes: Bytes of all forms held in memory, from the first byte read to the answer.
         num_readers: Requests whose body is being read.
     """
@@ -39,7 +40,7 @@ class AdmissionLimits:
     slots: int = 24
     slot_bytes: int = 64 * 2**20
     max_waiting: int = 64
-    max_wait_s: float = 2.0
+    max_wait_s: float = 3.0
     body_bytes: int = 128 * 2**20
     num_readers: int = 800
 
@@ -195,12 +196,12 @@ class Admission:
             self._completed_s.clear()  # slots that nobody waits for are given back as slowly as clients like
 
     def _queue_limit(self) -> int:
-        """How many may wait: as many as are served in half of ``max_wait_s``, at the rate seen last."""
+        """How many may wait: as many as are served in a fourth of ``max_wait_s``, at the rate seen last."""
         completed_s = self._completed_s
         if len(completed_s) < _MIN_COMPLETIONS:
             return self.limits.max_waiting
         rate = len(completed_s) / max(time.monotonic() - completed_s[0], 1e-3)
-        return max(1, min(self.limits.max_waiting, int(rate * self.limits.max_wait_s / 2)))
+        return max(1, min(self.limits.max_waiting, int(rate * self.limits.max_wait_s / 4)))
 
     def _forget_the_gone(self) -> None:
         """Drop those who left while they waited: granted, they find out that they are gone and cost nothing."""

@@ -77,7 +77,12 @@ def create_app(
         max_wait_s: How long a meme may wait for its turn.
         body_bytes: Bytes of all forms that each process holds in memory.
         allowed_origins: Origins whose pages may read the answers, such as ``https://example.org``; ``*`` is every one.
+
+    Raises:
+        ValueError: One form of ``max_body_bytes`` would not fit into ``body_bytes``.
     """
+    if body_bytes < max_body_bytes:
+        raise ValueError(f"body_bytes is {body_bytes}; one form alone may have max_body_bytes, {max_body_bytes}")
     admission = Admission(
         AdmissionLimits(
             slots=slots, slot_bytes=slot_bytes, max_waiting=max_waiting, max_wait_s=max_wait_s, body_bytes=body_bytes

@@ -58,6 +58,11 @@ class _Connection:
     client: socket.socket
     has_served: bool = False
 
+    def close_for_reading(self) -> None:
+        """Make its greenlet read an end, and close it."""
+        with contextlib.suppress(OSError):
+            self.client.shutdown(socket.SHUT_RD)
+
 
 class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     """Serves one Flask application made by ``create_app``."""
@@ -85,6 +90,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             gevent.sleep(1.0)
         for server in servers:
             server.close()
+        for connection in list(self._heads):
+            connection.close_for_reading()  # nobody waits for an answer on it
         deadline = time.monotonic() + self.cfg.graceful_timeout
         while self._open and time.monotonic() < deadline:
             self.notify()
@@ -164,8 +171,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         if self._heads:
             oldest = next(iter(self._heads))
             del self._heads[oldest]
-            with contextlib.suppress(OSError):
-                oldest.client.shutdown(socket.SHUT_RD)  # its greenlet reads an end and closes
+            oldest.close_for_reading()
         else:
             self._admission.evict_reader(after_s=0.0)
 

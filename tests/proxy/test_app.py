@@ -262,6 +262,11 @@ def test_a_worker_that_recovers_is_asked_again(web: FlaskClient, caplog: pytest.
     assert "first" in caplog.text
 
 
+def test_a_bound_that_one_form_exceeds_is_refused(serve: Serve) -> None:
+    with pytest.raises(ValueError, match=r"body_bytes is 1000; .* 2097152"):
+        serve(body_bytes=1000)
+
+
 ORIGIN = "https://page.example"
 
 

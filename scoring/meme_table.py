@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memeguard.errors import MemeError, MissingPartError
 from scoring.errors import InvalidRowError, ScoringError
 from scoring.meme_source import Item, Source
-from training.data.listings import find_name_fault
+from training.data.listings import find_name
 from training.data.memes import DataError, Offenders
 from training.data.plain_csv import IMAGE_COLUMNS, TEXT_COLUMNS
 from training.data.text_file import check_text, open_text
@@ -119,10 +119,8 @@ def _locate(row: _Row, column: str, folder: str) -> str:
     name = row.values.get(column)
     if not isinstance(name, str):
         raise InvalidRowError(f"row {row.number}: {column} is no string, {json.dumps(name)}")
-    name = name.strip()
-    if os.path.isabs(name) and Path(name).is_relative_to(folder):  # noqa: PTH117
-        name = os.path.relpath(name, folder)
-    if fault := find_name_fault(name, column, "the folder of the pictures"):
+    name, fault = find_name(name, column, Path(folder), "the folder of the pictures")
+    if fault:
         raise InvalidRowError(f"row {row.number}: {fault}")
     return os.path.join(folder, name)  # noqa: PTH118
 

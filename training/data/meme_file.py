@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 import numpy as np
@@ -83,6 +83,7 @@ class MemeFile(Sequence[Meme]):
             label=Label(self._index["label"][index]),
             file=self._file.path.name,
             row=int(self._index["row"][index]),
+            folder=self._file.root,
         )
 
     @property
@@ -90,13 +91,29 @@ class MemeFile(Sequence[Meme]):
         """Labels, int8 [N], 1 = offensive; no record is parsed for them."""
         return np.array(self._index["label"])
 
+    @property
+    def path(self) -> Path:
+        """The file that lists them."""
+        return self._file.path
+
     def image_paths(self) -> Iterator[Path]:
         """The picture of each."""
         return (self._folder / str(self._read(index).image_name) for index in range(len(self)))
 
-    def places(self) -> Iterator[str]:
-        """Where each is listed, as an error names it: ``path, row N``."""
-        return (f"{self._file.path}, row {row}" for row in self._index["row"])
+    def places(self) -> Iterator[tuple[Path, int]]:
+        """The file that lists each, and its row."""
+        return ((self._file.path, int(row)) for row in self._index["row"])
+
+    def without(self, rows: Collection[int]) -> MemeFile:
+        """The memes that do not stand in ``rows``."""
+        if not rows:
+            return self
+        kept = np.isin(self._index["row"], list(rows), invert=True)
+        return MemeFile(self._file, self._folder, self._parse, self._index[kept])
+
+    def describe_picture(self, path: Path) -> str:
+        """A picture's name as its row has it."""
+        return repr(str(path.relative_to(self._folder)))
 
     def _read(self, index: int) -> Entry:
         start, length, checksum, row, _ = self._index[index].item()
@@ -128,7 +145,7 @@ class MemeFileBuilder:
 
     def note(self, row: int, fault: str) -> None:
         """Note what is wrong with a row."""
-        self._offenders.add(f"{self._file.path}, row {row}: {fault}")
+        self._offenders.add_row_error(self._file.path, row, fault)
 
     def build(self, folder: Path, parse: Callable[[bytes], Entry]) -> MemeFile:
         """The memes that were added, for the arguments see ``MemeFile``."""

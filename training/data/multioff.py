@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from training.data.csv_listing import CsvFormat
-from training.data.listings import Layout, LayoutKind
+from training.data.listings import Layout, LayoutKind, list_listings
 from training.data.memes import SPLITS, Label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from training.data.memes import Offenders
@@ -38,21 +39,23 @@ _FORMAT: Final = CsvFormat(
 )
 
 
-def _find_traces(directory: Path) -> list[str]:
+def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
     """The folders of splits that ``directory`` has."""
     return [name for name in SPLIT_FOLDERS if (directory / name).is_dir()]
 
 
-def _describe(directory: Path, offenders: Offenders) -> Layout:
+def _describe(directory: Path, present: Sequence[str], offenders: Offenders) -> Layout:
     """Describe ``directory``, noting what is wrong with the folders of splits."""
-    found = _find_traces(directory)
+    found = _find_traces(directory, present)
     if len(found) > 1:
         offenders.add(f"{directory}: two folders of splits, {' and '.join(found)}; keep one")
     elif not found:
         offenders.add(f"{directory}: missing folder, {' or '.join(SPLIT_FOLDERS)}")
+    folder = directory / found[0] if len(found) == 1 else None
     return Layout(
         directory=directory,
-        listing_folder=directory / found[0] if len(found) == 1 else None,
+        listing_folder=folder,
+        present=list_listings(folder) if folder else [],
         file_names={split: (CSV_NAMES[split],) for split in SPLITS},
         format=_FORMAT,
         base=directory / IMAGE_FOLDER,

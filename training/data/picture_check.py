@@ -5,11 +5,13 @@ Does not know how the listings are read.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 from memeguard.errors import MemeError
 from memeguard.preprocess import decode_image
+from memeguard.regular_file import read_picture
 from training.data.pictures import stream_pictures
 
 if TYPE_CHECKING:
@@ -27,20 +29,26 @@ def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offen
         offenders.add(f"{layout.directory}: missing folder, {layout.image_folder}")
         return
     paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
-    places = itertools.chain.from_iterable(memes.places() for memes in files)
-    faults = stream_pictures(find_fault, again, title="Checking pictures", total=sum(map(len, files)))
-    for place, path, fault in zip(places, paths, faults, strict=True):
+    places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)
+    check = functools.partial(find_fault, root=layout.directory)
+    faults = stream_pictures(check, again, title="Checking pictures", total=sum(map(len, files)))
+    for (memes, listing, row), path, fault in zip(places, paths, faults, strict=True):
         if fault:
             what, why = fault
-            offenders.add(f"{place}: {what}, {str(path.relative_to(layout.base))!r}{why}")
+            offenders.add_row_error(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
 
 
-def find_fault(path: Path) -> tuple[str, str] | None:
-    """Decode a picture for nothing but to see it fail; return what is wrong and the reason, if there is one."""
+def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | None:
+    """Decode a picture for nothing but to see it fail; return what is wrong and the reason, if there is one.
+
+    Args:
+        path: The picture.
+        root: A folder that no link may leave.
+    """
     try:
-        decode_image(path.read_bytes())
+        decode_image(read_picture(path, root=root))
     except FileNotFoundError:
-        return "missing picture", ""
+        return "missing picture", "; a folder is parted by /, not by a backslash" if "\\" in path.name else ""
     except OSError as error:
         return "unreadable picture", f": {error.strerror}"
     except MemeError as error:

@@ -6,6 +6,7 @@ Does not know what becomes of the memes, nor how a layout is read.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.data.layouts import find_layout
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
     from training.data.listings import Layout
     from training.data.meme_file import MemeFile
+
+
+@dataclass(kw_only=True)
+class Skipping:
+    """Which memes are left out.
+
+    Attributes:
+        max_memes: How many may be, of all splits together: their rows or their pictures are faulty.
+        skipped: A line for each that was, ``file, row N: what, value``; written by ``read_splits``.
+    """
+
+    max_memes: int = 0
+    skipped: tuple[str, ...] = ()
 
 
 def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> MemeFile:
@@ -35,7 +49,9 @@ def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> 
         DataError: Lists all that is wrong with the file and, if asked to look, with the pictures.
         ValueError: No such split.
     """
-    return _read(directory, _known_splits([split]), others=False, verify_images=verify_images)[split]
+    return _read(directory, _known_splits([split]), others=False, verify_images=verify_images, skipping=Skipping())[
+        split
+    ]
 
 
 def read_splits(
@@ -44,6 +60,7 @@ def read_splits(
     required: Collection[str] = ("train", "validation"),
     others: bool = True,
     verify_images: bool = True,
+    skipping: Skipping | None = None,
 ) -> dict[str, MemeFile]:
     """Read several splits, decoding every picture, so that nothing can fail later.
 
@@ -52,6 +69,7 @@ def read_splits(
         required: Splits whose absence is an error.
         others: Whether to read the other splits too, where they exist.
         verify_images: As for ``read_split``.
+        skipping: How many faulty memes may be left out, and where it is written which were; none by default.
 
     Returns:
         The memes by split, in the order train, validation, test; see ``read_split``.
@@ -60,7 +78,8 @@ def read_splits(
         DataError: Lists all that is wrong, over all splits.
         ValueError: ``required`` names no such split.
     """
-    return _read(directory, _known_splits(required), others=others, verify_images=verify_images)
+    skipping = skipping or Skipping()
+    return _read(directory, _known_splits(required), others=others, verify_images=verify_images, skipping=skipping)
 
 
 def data_hash(directory: Path) -> str:
@@ -72,15 +91,32 @@ def data_hash(directory: Path) -> str:
     offenders = Offenders()
     digest, num_files = hashlib.sha256(), 0
     if layout := find_layout(directory, offenders):
-        for _, file in layout.open_listings(SPLITS, offenders):
-            # The length keeps neighbouring files apart.
-            digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
-            for block in file.blocks():
-                digest.update(block)
+        for listing in layout.open_listings(SPLITS, offenders):
+            for file in (listing.file, *listing.format.companions(listing.file)):
+                # The length keeps neighbouring files apart.
+                digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
+                for block in file.blocks():
+                    digest.update(block)
             num_files += 1
         _expect_any(num_files, layout, offenders)
     offenders.raise_any()
     return digest.hexdigest()
+
+
+def find_ignored(directory: Path) -> list[str]:
+    """Files that look like listings of memes but are none of a labelled split, by name relative to ``directory``.
+
+    Raises:
+        DataError: The folder is in no known layout.
+    """
+    offenders = Offenders()
+    ignored: list[str] = []
+    if layout := find_layout(directory, offenders):
+        listings = list(layout.open_listings(SPLITS, offenders))
+        read = {file.path for one in listings for file in (one.file, *one.format.companions(one.file))}
+        ignored = layout.find_ignored(read)
+    offenders.raise_any()
+    return ignored
 
 
 def _known_splits(names: Collection[str]) -> list[Split]:
@@ -90,18 +126,21 @@ def _known_splits(names: Collection[str]) -> list[Split]:
     return [split for split in SPLITS if split in names]
 
 
-def _read(directory: Path, required: Collection[Split], *, others: bool, verify_images: bool) -> dict[str, MemeFile]:
-    offenders = Offenders()
+def _read(
+    directory: Path, required: Collection[Split], *, others: bool, verify_images: bool, skipping: Skipping
+) -> dict[str, MemeFile]:
+    offenders = Offenders(max_skipped=skipping.max_memes)
     memes: dict[str, MemeFile] = {}
     if layout := find_layout(directory, offenders):
-        for split, file in layout.open_listings(SPLITS if others else required, offenders, required=required):
-            if found := layout.format.read_memes(file, layout.base, offenders):
-                memes[split] = found
+        for listing in layout.open_listings(SPLITS if others else required, offenders, required=required):
+            if found := listing.format.read_memes(listing.file, listing.base, offenders):
+                memes[listing.split] = found
         _expect_any(len(memes), layout, offenders)
         if verify_images:
             check_pictures(layout, memes.values(), offenders)
     offenders.raise_any()
-    return memes
+    skipping.skipped = offenders.skipped()
+    return {split: found.without(offenders.skipped_rows(found.path)) for split, found in memes.items()}
 
 
 def _expect_any(num_files: int, layout: Layout, offenders: Offenders) -> None:

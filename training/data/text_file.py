@@ -6,9 +6,12 @@ Does not know what the text says.
 from __future__ import annotations
 
 import codecs
+import functools
 import os
 import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memeguard.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from training.data.memes import Offenders
 
+MAX_LISTING_BYTES: Final = 4 << 30  # some twenty million memes
+MAX_LINE_BYTES: Final = 16 << 20  # more than any caption; a file of zeros would otherwise be read as one line
 _BLOCK_BYTES: Final = 1 << 20
 
 
@@ -38,18 +43,21 @@ class TextFile:
 
     ``read`` may be called from several threads at once; a copy and a pickle open the path anew.
 
+    Args:
+        path: A regular file of at most ``MAX_LISTING_BYTES``.
+        root: A folder that no link may leave; see ``open_regular``.
+
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is refused.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("rb") as stream:  # unlike os.open, refuses a folder
-            self._fd = os.dup(stream.fileno())
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        self.path, self.root = path, root
+        self._fd = open_regular(path, max_bytes=MAX_LISTING_BYTES, root=root)
         weakref.finalize(self, os.close, self._fd)
 
-    def __reduce__(self) -> tuple[type[TextFile], tuple[Path]]:
-        return TextFile, (self.path,)
+    def __reduce__(self) -> tuple[type[TextFile], tuple[Path, Path | None]]:
+        return TextFile, (self.path, self.root)
 
     @property
     def num_bytes(self) -> int:
@@ -71,11 +79,15 @@ class TextFile:
         """Every line with its end, be it LF, CRLF or CR, without the byte order mark. One caller at a time.
 
         Raises:
-            UnicodeDecodeError: The file is not UTF-8; ``check_text`` says so in words.
+            ValueError: The file is not UTF-8, or a line is too long; ``check_text`` says so in words.
         """
         os.lseek(self._fd, 0, os.SEEK_SET)
         with open(self._fd, encoding="utf-8-sig", newline="", closefd=False) as stream:
-            yield from stream
+            longest = MAX_LINE_BYTES + _BLOCK_BYTES  # ``check_text`` looks once a block
+            for line in iter(functools.partial(stream.readline, longest + 1), ""):
+                if len(line) > longest:
+                    raise ValueError(f"a line has over {MAX_LINE_BYTES} bytes, the limit")
+                yield line
 
     def records(self) -> Iterator[Record]:
         """Every line as a record, blank ones included."""
@@ -92,10 +104,10 @@ class TextFile:
         return len(mark) if self.read(0, len(mark)) == mark else 0
 
 
-def open_text(path: Path, offenders: Offenders) -> TextFile | None:
-    """Open a file, or note why it cannot be."""
+def open_text(path: Path, offenders: Offenders, root: Path | None = None) -> TextFile | None:
+    """Open a file that lies in ``root``, if that is given, or note why it cannot be."""
     try:
-        return TextFile(path)
+        return TextFile(path, root)
     except FileNotFoundError:
         offenders.add(f"{path}: missing file")
     except OSError as error:
@@ -119,17 +131,31 @@ def check_text(file: TextFile, expected: str, offenders: Offenders) -> bool:
 def _scan(file: TextFile) -> tuple[str, bool]:
     """What makes the bytes unreadable, if anything does, and whether there is nothing but white space."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    offset, nul, blank = 0, -1, True
+    offset, line, line_start, nul, blank = 0, 1, 0, "", True
     try:
         for block in file.blocks():
             text = decoder.decode(block)
             blank = blank and not (text if offset else text.removeprefix("\ufeff")).strip()
-            if nul < 0 <= (found := block.find(0)):
-                nul = offset + found
+            if not nul and (found := block.find(0)) >= 0:
+                nul = _describe_nul(block, found, offset, line)
+            line += block.count(b"\n")
+            if (last_end := max(block.rfind(b"\n"), block.rfind(b"\r"))) >= 0:
+                line_start = offset + last_end + 1
             offset += len(block)
+            if offset - line_start > MAX_LINE_BYTES:
+                return nul or f"line {line} has over {MAX_LINE_BYTES} bytes, the limit", False
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         # It was given what it had kept of the block before, and it keeps that when it fails.
         start = offset - len(decoder.getstate()[0]) + error.start
         return f"not UTF-8, byte 0x{error.object[error.start]:02x} at offset {start}", False
-    return (f"NUL byte, at offset {nul}; the file must be UTF-8 text" if nul >= 0 else ""), blank
+    return nul, blank
+
+
+def _describe_nul(block: bytes, found: int, offset: int, line: int) -> str:
+    fault = f"NUL byte, at offset {offset + found}; the file must be UTF-8 text"
+    following = block[found + 1 : found + 2]
+    if not following.isdigit() and following != b".":
+        return fault
+    line += block.count(b"\n", 0, found)
+    return f"{fault} (in line {line}: a picture's name is written img/0.png, for img\\0.png may become a NUL)"

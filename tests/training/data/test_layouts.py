@@ -30,6 +30,8 @@ LABELS = "it must be one of offensive, non-offensiv, non-offensive, 1, 0"
 KNOWN = (
     "expected one of: MultiOFF (Labelled Images and Split Dataset); "
     "Hateful Memes (img, train.jsonl, dev.jsonl and test.jsonl); "
+    "HarMeme (images and annotations/train.jsonl, val.jsonl and test.jsonl); "
+    "MAMI (TRAINING/training.csv, test/Test.csv and test_labels.txt); "
     "plain CSV (train.csv, validation.csv and test.csv)"
 )
 
@@ -247,7 +249,10 @@ def test_a_folder_of_unlabelled_files_has_no_split(tmp_path: Path) -> None:
         ({"img": "img/a.png", "label": 1}, "missing key, 'text'; the row has 'img', 'label'"),
         ({**line(), "img": 7}, "img is no string, 7"),
         ({**line(), "img": " "}, "empty img, ' '"),
-        ({**line(), "img": "img/\0.png"}, r'img holds a NUL, "img/\u0000.png"'),
+        (
+            {**line(), "img": "img/\0.png"},
+            r"img holds a NUL, 'img/\x00.png'; write img/0.png, for img\0.png may become one",
+        ),
         ({**line(), "img": "img/\udc80.png"}, r'img holds half a character, "img/\udc80.png"'),
         ({**line(), "img": "../a.png"}, "img leaves the data folder, '../a.png'"),
         ({**line(), "img": "/etc/hostname"}, "img leaves the data folder, '/etc/hostname'"),

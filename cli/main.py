@@ -91,8 +91,12 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _data_option = click.option(
-    "--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes or CSV."
+    "--data", type=_FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes, HarMeme, MAMI or CSV."
 )
+_skip_option = click.option(
+    "--skip-damaged", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Leave out up to N memes whose row or picture is faulty, and list them.",
+)  # fmt: skip
 _cache_option = click.option(
     "--cache", "cache_dir", type=_FOLDER, default=user_cache, show_default="~/.cache/memeguard",
     help="Keeps a frozen backbone's features.",
@@ -112,7 +116,7 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     from training.data.inspection import format_report, inspect_data
     from training.data.reading import read_splits
 
-    splits = read_splits(directory, required=(), verify_images=False)  # for their captions; inspect_data verifies
+    splits = read_splits(directory, verify_images=False)  # for their captions; inspect_data verifies
     tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
     report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
     if as_json:
@@ -144,13 +148,14 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
               help="Folds whose held-out predictions set threshold and temperature; 0: validation.  "
                    "[default: 5 for head]")  # fmt: skip
 @_cache_option
+@_skip_option
 @click.option(
     "--resume", is_flag=True, help="Go on with what an interrupted run left beside --out, if it left anything."
 )
 @click.option("--checkpoint-every", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
               help="The most work an interruption costs; the end of an epoch is kept anyway.")  # fmt: skip
-def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool, checkpoint_every: float,
-          **options: Any) -> None:  # fmt: skip # noqa: ANN401
+def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, skip_damaged: int, resume: bool,
+          checkpoint_every: float, **options: Any) -> None:  # fmt: skip # noqa: ANN401
     """Fine-tune a CLIP on labelled memes and write a bundle.
 
     Example: memeguard train --data data/mine --backbone openai/clip-vit-base-patch32 --out bundles/mine
@@ -159,12 +164,13 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     """
     import torch
 
+    from cli.skipped import tell_skipped
     from memeguard.bundle import load_bundle, save_bundle
     from memeguard.bundle_files import read_report
     from memeguard.errors import BundleError
     from training.backbones import find_source
     from training.checkpoint import Checkpoints
-    from training.data.reading import data_hash, read_splits
+    from training.data.reading import Skipping, data_hash, read_splits
     from training.devices import is_main_process
     from training.report import format_metrics
     from training.trainer import require_same_training
@@ -184,12 +190,17 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
     if not resume and checkpoints.exist():
         hint = "add --resume to go on with it, or remove that folder"
         raise click.ClickException(f"{checkpoints.folder} holds an interrupted training: {hint}")
+    skipping = Skipping(max_memes=skip_damaged)
     try:
+        splits = read_splits(data, others=False, skipping=skipping)  # the test split is evaluate's alone
+        if is_main_process():
+            tell_skipped(skipping.skipped)
         result = fit(
-            read_splits(data, others=False),  # the test split is evaluate's alone
+            splits,
             backbone,
             config,
             data_hash=data_hash(data),
+            skipped=skipping.skipped,
             cache_dir=cache_dir,
             checkpoints=checkpoints,
         )
@@ -221,6 +232,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, resume: bool
 @click.option("--epochs", "num_epochs", type=int, help="As train's.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @_cache_option
+@_skip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON.")
 def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Train with every setting of a search space, several seeds each; rank them, and build the winner's bundle.
@@ -245,17 +257,22 @@ def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, **options:
 @_data_option
 @_training_options
 @_cache_option
+@_skip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def ablate(data: Path, backbone: str, *, cache_dir: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def ablate(data: Path, backbone: str, *, cache_dir: Path, skip_damaged: int, as_json: bool,
+           **options: Any) -> None:  # fmt: skip # noqa: ANN401
     """Train on picture and caption, on the picture alone, on the caption alone; score each on the validation split.
 
     Example: memeguard ablate --data data/demo --epochs 8
     """
-    from training.data.reading import read_splits
+    from cli.skipped import tell_skipped
+    from training.data.reading import Skipping, read_splits
     from training.evaluation.ablation import compare_modalities
     from training.report import format_metrics
 
-    splits = read_splits(data, others=False)  # the test split is evaluate's alone
+    skipping = Skipping(max_memes=skip_damaged)
+    splits = read_splits(data, others=False, skipping=skipping)  # the test split is evaluate's alone
+    tell_skipped(skipping.skipped)
     results = compare_modalities(splits, backbone, _training_config(options), cache_dir=cache_dir)
     rows: dict[str, Any] = {name: dataclasses.asdict(metrics) for name, metrics in results.items()}
     click.echo(json.dumps(rows, indent=2) if as_json else format_metrics("validation", rows))
@@ -268,18 +285,22 @@ def ablate(data: Path, backbone: str, *, cache_dir: Path, as_json: bool, **optio
 @click.option("--out", type=_FOLDER, help="For page and plots.  [default: reports/BUNDLE-SPLIT]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write figures here too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_path: Path | None, device: str) -> None:  # noqa: ANN401
+@_skip_option
+def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_path: Path | None,  # noqa: ANN401
+             device: str, skip_damaged: int) -> None:  # fmt: skip
     """Measure BUNDLE, a folder or a .mar archive, on one split, beside what it has to beat; write a page of it.
 
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
+    from cli.skipped import tell_skipped
     from training.atomic_file import write_whole_json
     from training.evaluation.evaluate import bundle_name, tabulate
     from training.evaluation.evaluate import evaluate as measure
     from training.evaluation.page import write_evaluation
     from training.report import format_metrics
 
-    report = measure(bundle, data, split, device=device)
+    report = measure(bundle, data, split, device=device, max_skipped=skip_damaged)
+    tell_skipped(report.skipped)
     page = write_evaluation(report, data, out or Path("reports") / f"{bundle_name(bundle)}-{split}")
     if json_path:
         write_whole_json(json_path, dataclasses.asdict(report))

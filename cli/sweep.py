@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import memeguard
+from cli.skipped import tell_skipped
 from training.backbones import find_source
 from training.config import TrainingConfig
-from training.data.reading import data_hash, read_splits
+from training.data.reading import Skipping, data_hash, read_splits
 from training.sweep.leaderboard import format_leaderboard
 from training.sweep.results import WINNER, PrepareTraining, list_tunes, write_results
 from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space
@@ -44,6 +45,7 @@ class SweepSettings:
         device: Where to train.
         cache_dir: Where a frozen backbone's features are kept.
         options: What ``memeguard train`` calls each setting.
+        skip_damaged: How many faulty memes may be left out.
     """
 
     data: Path
@@ -56,6 +58,7 @@ class SweepSettings:
     device: str
     cache_dir: Path
     options: Mapping[str, str]
+    skip_damaged: int = 0
 
 
 def sweep(asked: SweepSettings, *, as_json: bool) -> None:
@@ -68,6 +71,10 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
         BackboneError: The backbone cannot be loaded.
     """
     source = find_source(asked.backbone)
+    skipping = Skipping(max_memes=asked.skip_damaged)
+    # Not the test split: what is chosen here must not have seen it.
+    splits = read_splits(asked.data, others=False, skipping=skipping)
+    tell_skipped(skipping.skipped)
     plan = Plan(
         space=_choose_space(asked),
         settings=asked.settings,
@@ -76,10 +83,10 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
         data_sha256=data_hash(asked.data),
         version=memeguard.__version__,
         num_trials=asked.num_trials,
+        skipped=skipping.skipped,
     )
     training = PrepareTraining(
-        # Not the test split: what is chosen here must not have seen it.
-        splits=read_splits(asked.data, others=False),
+        splits=splits,
         backbone=plan.backbone,
         tunes=list_tunes(plan),
         device=asked.device,
@@ -114,6 +121,8 @@ def format_command(asked: SweepSettings, backbone: str, config: TrainingConfig, 
         value = getattr(config, name, None)
         if value is not None and (name == "tune" or value != getattr(defaults, name)):
             words += [option, str(value)]
+    if asked.skip_damaged:
+        words += ["--skip-damaged", str(asked.skip_damaged)]
     return shlex.join([*words, "--out", str(bundle)])
 
 

@@ -44,7 +44,7 @@ class Rebuild:
         self._work, self._out = work, out
         work.mkdir(parents=True, exist_ok=True)
         self._packages, self._teachers = fetch_packages(work), fetch_teachers(work)
-        self._memes: Sequence[Meme] = list(read_split(data, "train", verify_images=False))
+        self._memes: Sequence[Meme] = list(read_split(data, "train"))
         self._captions = [meme.text for meme in self._memes]
         self._texts = collect_texts(self._captions, self._packages, random.Random(_SEED))  # noqa: S311 - no secret
 

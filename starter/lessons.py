@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from memeguard.preprocess import decode_image, resize_image
+from memeguard.regular_file import read_picture
 from starter.crops import draw_crop
 from starter.student import PICTURE_SIZE
 from starter.teachers import PICTURE_DIM, TEXT_DIM, PictureTeacher, SentenceTeacher
@@ -122,7 +123,7 @@ def write_picture_lessons(folder: Path, pictures: Sequence[Illustrated], teacher
         sayings[chunk.start : chunk.stop] = sentence_teacher.embed([pictures[index].saying for index in chunk])
         for index in chunk:
             rng = random.Random(f"{seed} {index}")  # noqa: S311 - not a secret
-            whole = decode_image(pictures[index].path.read_bytes())
+            whole = decode_image(read_picture(pictures[index].path))
             crops = [whole, *(draw_crop(whole, rng) for _ in range(pictures[index].num_crops - 1))]
             rows = slice(firsts[index], firsts[index + 1])
             pixels[rows] = np.stack([resize_image(crop, PICTURE_SIZE) for crop in crops])

@@ -57,7 +57,7 @@ def caption_variants() -> dict[str, Callable[[str], str]]:
 
 def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
     """AUROC, change and flips for each of ``caption_variants``; the caption alone is judged with a grey picture."""
-    prepared = [predictor.prepare(meme.image_path.read_bytes(), "") for meme in tqdm(memes, disable=None)]
+    prepared = [predictor.prepare(meme.read_picture(), "") for meme in tqdm(memes, disable=None)]
     offensive_N = label_array(memes)
     found: dict[str, Robustness] = {}
     usual: list[Verdict] = []
@@ -78,7 +78,7 @@ def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
     """Milliseconds that the network takes for each meme by itself, decoding and tokens not counted."""
     times = []
     for number, meme in enumerate(memes):
-        prepared = predictor.prepare(meme.image_path.read_bytes(), meme.text)
+        prepared = predictor.prepare(meme.read_picture(), meme.text)
         start = time.perf_counter()
         predictor.logits([prepared])
         if number >= _WARM_UP:

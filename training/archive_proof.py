@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memeguard.config import LabelConfig
     from memeguard.predictor import Predictor
     from memeguard.runtimes import RuntimeName
+    from training.data.memes import Meme
 
 NUM_DRAWN: Final = 24
 _MIN_MEMES, _MAX_MEMES = 16, 256  # of a validation split; reference and proof judge some twenty a second with ViT-B/32
@@ -184,7 +185,7 @@ def read_probes(data: Path) -> list[Probe]:
     memes = read_split(data, "validation", verify_images=False)[:_MAX_MEMES]
     if len(memes) < _MIN_MEMES:
         raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {_MIN_MEMES} are needed")
-    return [(meme.image_path.read_bytes(), meme.text) for meme in memes]
+    return [_read_probe(meme) for meme in memes]
 
 
 def read_calibration(data: Path) -> list[Probe]:
@@ -195,4 +196,11 @@ def read_calibration(data: Path) -> list[Probe]:
             f"{data} has {len(memes)} training memes to calibrate int8 with; at least {_MIN_CALIBRATION} are needed"
         )
     chosen = random.Random(0).sample(range(len(memes)), min(len(memes), _MAX_CALIBRATION))  # noqa: S311 - no secret
-    return [(memes[index].image_path.read_bytes(), memes[index].text) for index in chosen]
+    return [_read_probe(memes[index]) for index in chosen]
+
+
+def _read_probe(meme: Meme) -> Probe:
+    try:
+        return meme.read_picture(), meme.text
+    except OSError as error:
+        raise ArchiveError(f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}") from error

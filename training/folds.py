@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold
 
+from memeguard.regular_file import read_picture
 from training.config import TrainingError
 from training.data.duplicates import group_near, hash_picture, normalize_text
 from training.data.memes import Label
@@ -130,7 +131,7 @@ def _hash_pictures(memes: Sequence[Meme], cache_dir: Path | None) -> list[bytes]
     if cache_dir is None:
         hashes = map_pictures(hash_picture, paths, title="compare pictures")
         return [hashes[path] for path in paths]
-    keys = {path: hashlib.sha256(path.read_bytes()).digest() for path in dict.fromkeys(paths)}
+    keys = {path: hashlib.sha256(read_picture(path)).digest() for path in dict.fromkeys(paths)}
     with closing(FeatureCache(cache_dir / _HASHES)) as cache:
         known = {key: bits.astype(np.uint8).tobytes() for key, bits in cache.read(list(keys.values())).items()}
         missing = [path for path, key in keys.items() if key not in known]

@@ -235,9 +235,9 @@ def _prepare_meme(preparer: MemePreparer, meme: Meme, picture: bytes | None = No
 
 def _read_picture(meme: Meme) -> bytes:
     try:
-        return meme.image_path.read_bytes()
+        return meme.read_picture()
     except OSError as error:
-        raise DataError([f"{meme.where}: {error}"]) from error
+        raise DataError([f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}"]) from error
 
 
 def _batches(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:

@@ -44,6 +44,7 @@ def train(
     config: TrainingConfig,
     *,
     data_hash: str = "",
+    skipped: Sequence[str] = (),
     cache_dir: Path | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
@@ -57,6 +58,7 @@ def train(
         backbone_name: See ``load_backbone``.
         config: How to train.
         data_hash: Which data this is, for the report.
+        skipped: The memes of it that were left out, a line each, for the report.
         cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
         checkpoints: Where unfinished trainings are kept and gone on from, with the result that they would have had
             without the interruption; nowhere by default.
@@ -84,6 +86,7 @@ def train(
                 "backbone": experiment.source.name,  # with its commit: naming that goes on where a branch has moved
                 "backbone_sha256": experiment.source.weights_sha256,
                 "data_sha256": data_hash,
+                "skipped": list(skipped),
                 "num_memes": num_memes,
                 "memeguard_version": memeguard.__version__,
             }
@@ -102,7 +105,7 @@ def train(
         **experiment.source.to_json(),
         "training": choices,
         "epochs": fitted.history,
-        "data": {"sha256": data_hash, "num_memes": num_memes},
+        "data": {"sha256": data_hash, "num_memes": num_memes, "skipped": list(skipped)},
         "threshold": labels.threshold,
         "temperature": labels.temperature,
         "cross_validation": out_of_fold and out_of_fold.summarize(experiment.labels["train"]),

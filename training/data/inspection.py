@@ -19,7 +19,7 @@ from training.data.duplicates import (
     normalize_text,
 )
 from training.data.pictures import stream_pictures
-from training.data.reading import data_hash, read_splits
+from training.data.reading import data_hash, find_ignored, read_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,6 +63,7 @@ class DataReport:
     Attributes:
         data_hash: SHA-256 of the files that list the memes.
         splits: One summary per split that exists.
+        ignored: Files that look like listings of memes but are not read, relative to the folder.
         pictures: Same bytes or same perceptual hash.
         near_pictures: Perceptual hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
         texts: Same words, whatever the case, blanks and punctuation; empty captions do not count.
@@ -71,6 +72,7 @@ class DataReport:
 
     data_hash: str
     splits: tuple[SplitSummary, ...]
+    ignored: tuple[str, ...]
     pictures: Duplicates
     near_pictures: Duplicates
     texts: Duplicates
@@ -96,6 +98,7 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
     texts = [normalize_text(meme.text) for memes in splits.values() for meme in memes]
     return DataReport(
         data_hash=data_hash(directory),
+        ignored=tuple(find_ignored(directory)),
         splits=tuple(_summarize(split, memes, count_tokens) for split, memes in splits.items()),
         pictures=find_duplicates(find_row, pictures),
         near_pictures=find_duplicates(find_row, (leaders[picture] for picture in pictures)),
@@ -111,6 +114,8 @@ def format_report(report: DataReport) -> str:
         _align(("split", "rows", "non-offensive", "offensive", "no text", f"> {MAX_TOKENS} tokens", "longest"))
     )
     lines += [_align(astuple(split)) for split in report.splits]  # the fields stand in the columns' order
+    if report.ignored:
+        lines += ["", f"not read, though they look like lists of memes: {', '.join(report.ignored)}"]
     lines += ["", _align(("duplicates", "groups", "within split", "across splits", "conflicting"))]
     kinds = {
         "pictures": report.pictures,

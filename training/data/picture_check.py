@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offenders) -> None:
     """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
-    if layout.image_folder and not (layout.directory / layout.image_folder).is_dir():
-        offenders.add(f"{layout.directory}: missing folder, {layout.image_folder}")
+    if layout.image_folder and (fault := _find_folder_fault(layout.directory, layout.image_folder)):
+        offenders.add(f"{layout.directory}: {fault}")
         return
     paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
     places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)
@@ -36,6 +36,16 @@ def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offen
         if fault:
             what, why = fault
             offenders.add_row_error(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
+
+
+def _find_folder_fault(directory: Path, name: str) -> str | None:
+    """What is wrong with the folder of the pictures; told once, not for each of them."""
+    folder = directory / name
+    if not folder.is_dir():
+        return f"missing folder, {name}"
+    if not folder.resolve().is_relative_to(directory.resolve()):
+        return f"folder {name} is a link that leaves the data folder"
+    return None
 
 
 def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | None:

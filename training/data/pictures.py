@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -42,7 +43,7 @@ def stream_pictures(
     ):
         for path in paths:
             if path not in remembered:
-                remembered[path] = pool.submit(function, path)
+                remembered[path] = pool.submit(_call_and_let_go, function, path)
             remembered.move_to_end(path)
             if len(remembered) > _NUM_REMEMBERED:
                 remembered.popitem(last=False)
@@ -53,3 +54,14 @@ def stream_pictures(
         while waiting:
             yield waiting.popleft().result()
             progress.update()
+
+
+def _call_and_let_go(function: Callable[[Path], _Result], path: Path) -> _Result:
+    """Call, and let an error go of what was decoded: a future keeps the error, its traceback every variable."""
+    try:
+        return function(path)
+    except Exception as error:
+        for one in (error, error.__cause__, error.__context__):
+            if one is not None:
+                traceback.clear_frames(one.__traceback__)
+        raise

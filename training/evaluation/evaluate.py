@@ -14,8 +14,8 @@ import memeguard
 from memeguard.bundle_files import read_report
 from memeguard.errors import BundleError
 from memeguard.torch_runtime import TorchPredictor
-from training.data.memes import SPLITS, Label, Meme, Split
-from training.data.reading import data_hash, read_split
+from training.data.memes import Label, Meme, Split
+from training.data.reading import Skipping, data_hash, read_splits
 from training.devices import resolve_device
 from training.evaluation.baselines import score_with_majority, score_with_tfidf
 from training.evaluation.bundle_source import hash_bundle, open_bundle
@@ -42,7 +42,13 @@ NUM_MISTAKES: Final = 12
 
 
 def evaluate(
-    source: Path, data: Path, split: Split, *, device: str = "auto", num_resamples: int = NUM_RESAMPLES
+    source: Path,
+    data: Path,
+    split: Split,
+    *,
+    device: str = "auto",
+    num_resamples: int = NUM_RESAMPLES,
+    max_skipped: int = 0,
 ) -> EvaluationReport:
     """Measure the bundle in ``source`` on one split of ``data``.
 
@@ -54,6 +60,7 @@ def evaluate(
         split: Which memes to measure on.
         device: Where the model runs.
         num_resamples: Of the bootstrap.
+        max_skipped: How many faulty memes, of the splits that are read, may be left out; the report lists them.
 
     Raises:
         BundleError: ``source`` is no bundle, or a damaged one.
@@ -63,7 +70,8 @@ def evaluate(
     with open_bundle(source) as folder:
         predictor = TorchPredictor.from_folder(folder, device=resolve_device(device))
         bundle_hash, trained = hash_bundle(folder), read_report(folder)
-    splits = {name: read_split(data, name) for name in SPLITS if name in {"train", "validation", split}}
+    skipping = Skipping(max_memes=max_skipped)
+    splits = read_splits(data, required={"train", "validation", split}, others=False, skipping=skipping)
     memes = splits[split]
     check_captions(predictor, memes)
     csv_hash = data_hash(data)
@@ -93,7 +101,12 @@ def evaluate(
         num_resamples=num_resamples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         memeguard_version=memeguard.__version__,
-        warnings=(*find_warnings(measured, model.labels, int(seen.sum()), split), *uncounted),
+        warnings=(
+            *find_warnings(measured, model.labels, int(seen.sum()), split),
+            *uncounted,
+            *_warn_of_skipped(skipping.skipped),
+        ),
+        skipped=skipping.skipped,
         models=measured.models,
         auroc_difference=measured.auroc_difference,
         mcnemar=compare_answers(model, scores[TFIDF]),
@@ -150,6 +163,10 @@ def _count_opening(source: Path, bundle_hash: str, csv_hash: str) -> tuple[int |
         return record_opening(source, bundle_hash, csv_hash), []
     except BundleError as error:
         return None, [f"This opening of the test split could not be counted, nor will later ones know of it: {error}."]
+
+
+def _warn_of_skipped(skipped: Sequence[str]) -> list[str]:
+    return [f"{len(skipped)} faulty memes were left out; the first: {skipped[0]}."] if skipped else []
 
 
 def _with_curves(scores: Mapping[str, Scores]) -> dict[str, Scores]:

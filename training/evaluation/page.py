@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from memeguard.preprocess import decode_image
+from memeguard.regular_file import read_picture
 from training.atomic_file import write_whole
 from training.evaluation.plots import draw_plots
 
@@ -110,7 +111,7 @@ def _inline(content: bytes, kind: str) -> str:
 
 
 def _shrink_picture(data: Path, mistake: Mistake) -> bytes:
-    picture = decode_image((data / mistake.image_path).read_bytes())
+    picture = decode_image(read_picture(data / mistake.image_path, root=data))
     picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80)

@@ -161,6 +161,7 @@ class EvaluationReport:
         thresholds: Of the model, over [0, 1].
         slices: Of the model.
         mistakes: The most confident ones, most confident first.
+        skipped: The faulty memes that were left out of the splits, a line each.
     """
 
     bundle: str
@@ -189,3 +190,4 @@ class EvaluationReport:
     thresholds: tuple[ThresholdPoint, ...]
     slices: tuple[SliceFigures, ...]
     mistakes: tuple[Mistake, ...]
+    skipped: tuple[str, ...] = ()

@@ -6,11 +6,13 @@ Does not know any model's scores.
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from memeguard.regular_file import MAX_PICTURE_BYTES, open_regular
 from training.data.duplicates import group_near, hash_picture, normalize_text
 from training.data.pictures import map_pictures, stream_pictures
 
@@ -80,5 +82,6 @@ def _cut(aspect: str, values: NDArray[np.int64], slices: Sequence[tuple[str, int
 
 
 def _longest_side(path: Path) -> int:
-    with Image.open(path) as image:  # reads the header alone
+    with os.fdopen(open_regular(path, max_bytes=MAX_PICTURE_BYTES), "rb") as file, Image.open(file) as image:
+        # Reads the header alone.
         return max(image.size)

@@ -126,6 +126,7 @@ def write_results(
         _train_winner(folder, command, config, plan, training)
         report = {
             **board.to_json(),
+            "skipped": list(plan.skipped),
             "winner": {
                 "configuration": dict(winner.configuration),
                 "seed": winner.median_seed,
@@ -152,6 +153,13 @@ def _train_winner(folder: Path, command: str, config: TrainingConfig, plan: Plan
         return
     note.unlink(missing_ok=True)
     shutil.rmtree(bundle, ignore_errors=True)  # of a sweep that has been given more trials since
-    result = train(training.splits, plan.backbone, config, data_hash=plan.data_sha256, cache_dir=training.cache_dir)
+    result = train(
+        training.splits,
+        plan.backbone,
+        config,
+        data_hash=plan.data_sha256,
+        skipped=plan.skipped,
+        cache_dir=training.cache_dir,
+    )
     save_bundle(result.bundle, bundle, report=result.report)
     write_whole(note, f"{command}\n".encode())

@@ -53,6 +53,7 @@ class Plan:
         data_sha256: On which data.
         version: Of memeguard.
         num_trials: How many configurations to sample; None for a grid, of which all are tried.
+        skipped: The memes of the data that are left out, a line each.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Plan:
     data_sha256: str
     version: str
     num_trials: int | None = None
+    skipped: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two processes to work on one study, by the name an error gives it."""
@@ -72,6 +74,7 @@ class Plan:
             "backbone weights": self.backbone_sha256,
             "data": self.data_sha256,
             "memeguard version": self.version,
+            **({"left out": self.skipped} if self.skipped else {}),
         }
         loaded: dict[str, Any] = json.loads(json.dumps(identity))
         return loaded

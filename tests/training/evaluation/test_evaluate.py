@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import html
 import json
+import shutil
 import zipfile
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,7 +147,7 @@ def test_a_caption_cannot_run_as_a_script(bundle_folder: Path, demo_folder: Path
 def test_one_label_alone_still_gives_a_report(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "Split Dataset").mkdir(parents=True)
-    (data / "Labelled Images").symlink_to(demo_folder / "Labelled Images")
+    shutil.copytree(demo_folder / "Labelled Images", data / "Labelled Images")
     for path in (demo_folder / "Split Dataset").iterdir():
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))

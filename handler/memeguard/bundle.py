@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import memeguard
@@ -29,6 +28,7 @@ from memeguard.bundle_files import (
 from memeguard.classifier import MemeClassifier
 from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
+from memeguard.weights import check_answer, check_header, check_values
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -96,13 +96,16 @@ def load_bundle(directory: Path) -> Bundle:
     check_files(directory, (WEIGHTS,))
     tokenizer, config = read_tokenizer(directory), read_model_config(directory)
     try:
+        with torch.device("meta"):  # takes no memory, whatever sizes config.json claims
+            expected = MemeClassifier(config).state_dict()
+        check_header(directory / WEIGHTS, expected)
         classifier = MemeClassifier(config)
+    except BundleError:
+        raise
     except Exception as error:  # transformers checks "clip" and has exceptions of its own
         raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
-    try:
-        classifier.load_state_dict(load_file(directory / WEIGHTS))
-    except SafetensorError as error:
-        raise BundleError(f"{directory / WEIGHTS} is not a safetensors file: {error}") from error
-    except RuntimeError as error:
-        raise BundleError(f"{directory / WEIGHTS} does not fit config.json: {error}") from error
-    return Bundle(classifier.eval(), tokenizer)
+    tensors = load_file(directory / WEIGHTS)
+    check_values(directory / WEIGHTS, tensors)
+    classifier.load_state_dict(tensors)
+    check_answer(directory, classifier.eval())
+    return Bundle(classifier, tokenizer)

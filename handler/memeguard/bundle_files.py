@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from memeguard.config import READABLE_VERSIONS, ModelConfig
 from memeguard.errors import BundleError
+from memeguard.regular_file import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,18 @@ OPENVINO_CHECKSUMS = "openvino/sha256.json"
 OPENVINO_NETWORKS = ("openvino/image.xml", "openvino/text.xml", "openvino/head.xml")
 OPENVINO_FILES = tuple(f"{name[:-3]}{ending}" for name in OPENVINO_NETWORKS for ending in ("xml", "bin"))
 FORMAT = "memeguard-bundle"
+MAX_WEIGHTS_BYTES = 16 << 30  # ten times the largest CLIP
+_MAX_TOKENIZER_BYTES = 64 << 20  # a vocabulary of 250,000 tokens has 17 MB
+_MAX_JSON_BYTES = 64 << 20  # report.json of a thousand epochs has 1 MB
+# What a tokenizer has to cope with: nothing, words, digits and signs, other scripts, emoji, one long word.
+_PROBES = (
+    "",
+    "warm-up",
+    "Hello, WORLD! 100% it's\n\t <|endoftext|>",
+    "நீ é 日本 Ω",
+    "\U0001f600\u200d\u2764",
+    "x" * 300,
+)
 
 
 def read_model_config(directory: Path) -> ModelConfig:
@@ -32,19 +45,40 @@ def read_model_config(directory: Path) -> ModelConfig:
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:
-    """The bundle's tokenizer; raises ``BundleError`` if it is missing or damaged."""
+    """The bundle's tokenizer; raises ``BundleError`` if it is missing, damaged, or does not fit the text tower."""
     check_files(directory, (TOKENIZER,))
+    vocab_size = read_model_config(directory).read_clip().text.vocab_size
+    path = directory / TOKENIZER
     try:
-        return Tokenizer.from_file(str(directory / TOKENIZER))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BundleError(f"{directory / TOKENIZER} is not a tokenizer: {error}") from error
+        tokenizer = Tokenizer.from_str(read_regular(path, max_bytes=_MAX_TOKENIZER_BYTES).decode())
+        _check_tokenizer(tokenizer, vocab_size)
+    except ValueError as error:
+        raise BundleError(f"{path} cannot be used: {error}") from error
+    except BaseException as error:
+        # tokenizers raises bare Exception, and a panic of its Rust code is not even that.
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise BundleError(f"{path} is not a tokenizer: {error}") from error
+        raise
+    return tokenizer
+
+
+def _check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise ``ValueError`` if it would give the text tower ids that it does not have, or not always the same ones."""
+    if tokenizer.padding or tokenizer.truncation:
+        raise ValueError("it pads or truncates; captions are cut into chunks later")
+    if getattr(tokenizer.model, "dropout", None):
+        raise ValueError("it drops merges at random; the same caption would have several answers")
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    for text in _PROBES:
+        largest = max(largest, *tokenizer.encode(text, add_special_tokens=False).ids, -1)
+    if largest >= vocab_size:
+        raise ValueError(f"it has the token id {largest}; the text tower has {vocab_size} tokens")
 
 
 def read_report(directory: Path) -> dict[str, Any]:
     """What training measured, as ``save_bundle`` was given it; empty if it was given nothing."""
     path = directory / REPORT
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return report
+    return _read_json(path) if path.is_file() else {}
 
 
 def check_files(directory: Path, names: tuple[str, ...]) -> None:
@@ -58,6 +92,8 @@ def check_hashes(directory: Path, expected: dict[str, str], source: str) -> None
     for name, sha256 in expected.items():
         if not (directory / name).is_file():
             raise BundleError(f"bundle {directory} lacks {name}")
+        if (size := (directory / name).stat().st_size) > MAX_WEIGHTS_BYTES:
+            raise BundleError(f"{directory / name} has {size} bytes; the limit is {MAX_WEIGHTS_BYTES}")
         if (actual := hash_file(directory / name)) != sha256:
             raise BundleError(f"{directory / name} is damaged: its sha256 is {actual}, {source} says {sha256}")
 
@@ -79,13 +115,10 @@ def _read_config(directory: Path) -> dict[str, Any]:
         raise BundleError(f"bundle {directory} is not a folder")
     if not path.is_file():
         raise BundleError(f"{directory} is not a bundle: it has no {CONFIG}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = _read_json(path)
+    if content.get("format") != FORMAT:
         raise BundleError(f"{path} does not belong to a memeguard bundle (its member 'format' is not {FORMAT!r})")
-    if (version := content.get("format_version")) not in READABLE_VERSIONS:
+    if type(version := content.get("format_version")) is not int or version not in READABLE_VERSIONS:
         readable = " and ".join(map(str, READABLE_VERSIONS))
         raise BundleError(f"{path} has format version {version!r}; this code reads the versions {readable}")
     checksums = content.get("sha256")
@@ -94,3 +127,14 @@ def _read_config(directory: Path) -> dict[str, Any]:
     if not isinstance(content.get("model"), dict):
         raise BundleError(f"{path} lacks the member 'model'")
     return content
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one for JSON of another kind."""
+    try:
+        content = json.loads(read_regular(path, max_bytes=_MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not JSON: {error}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+    return content if isinstance(content, dict) else {}

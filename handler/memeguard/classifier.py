@@ -80,7 +80,7 @@ class MemeClassifier(nn.Module):
         """``clip`` is built from ``config`` unless it is given; the head's weights are random."""
         super().__init__()
         self.config = config
-        self.clip = CLIPModel(CLIPConfig(**config.clip)) if clip is None else clip
+        self.clip = CLIPModel(CLIPConfig(**config.read_clip().to_transformers())) if clip is None else clip
         self.head = FusionHead(self.clip.projection_dim, config.head)
 
     def encode_images(self, pixels_BCHW: Tensor) -> Tensor:

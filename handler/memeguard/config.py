@@ -6,10 +6,11 @@ Knows no tensors; reading and writing the file is ``bundle``'s business.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from memeguard.checks import check_number, check_numbers, check_whole, check_word, is_positive
+from memeguard.clip_config import ClipConfig
 from memeguard.errors import BundleError
 
 FORMAT_VERSION = 2  # 1 had no temperature
@@ -20,6 +21,12 @@ Modalities = Literal["both", "image", "text"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+_MAX_SIDE = 4096  # of a picture in pixels; the largest CLIP reads 448
+_MAX_WIDTH = 65_536  # of the head's layers
+_MAX_SPREAD = 255.0  # of mean and deviation, if pixels are not scaled to [0, 1]
+_MIN_DEVIATION = 1e-3
+_NUM_CHANNELS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
@@ -28,6 +35,12 @@ class ImageConfig:
     size: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming the setting that is wrong."""
+        check_whole("image size", self.size, 1, _MAX_SIDE)
+        check_numbers("mean", self.mean, _NUM_CHANNELS, -_MAX_SPREAD, _MAX_SPREAD)
+        check_numbers("std", self.std, _NUM_CHANNELS, _MIN_DEVIATION, _MAX_SPREAD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +56,13 @@ class TextConfig:
     end_id: int
     max_chunks: int = 32
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming the setting that is wrong."""
+        check_whole("context_length", self.context_length, 3, _MAX_WIDTH)
+        check_whole("start_id", self.start_id, 0, 2**31 - 1)
+        check_whole("end_id", self.end_id, 0, 2**31 - 1)
+        check_whole("max_chunks", self.max_chunks, 1, 4096)
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
@@ -55,6 +75,14 @@ class HeadConfig:
     projection_dim: int = 256
     hidden_dim: int = 256
     dropout: tuple[float, float, float] = (0.2, 0.4, 0.1)
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming the setting that is wrong."""
+        if self.modalities not in get_args(Modalities):
+            raise ValueError(f"modalities {self.modalities!r} is none of {get_args(Modalities)}")
+        check_whole("projection_dim", self.projection_dim, 1, _MAX_WIDTH)
+        check_whole("hidden_dim", self.hidden_dim, 1, _MAX_WIDTH)
+        check_numbers("dropout", self.dropout, 3, 0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +98,15 @@ class LabelConfig:
     threshold: float = 0.5
     temperature: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming the setting that is wrong."""
+        check_number("threshold", self.threshold, 0.0, 1.0)
+        if not is_positive(self.temperature):
+            raise ValueError(f"temperature {self.temperature!r} is not a positive number")
+        words, expected = (self.offensive, self.non_offensive), ("Offensive", "Non-offensive")
+        if words != expected:
+            raise ValueError(f"labels are {words}; clients rely on {expected}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -82,6 +119,21 @@ class ModelConfig:
     head: HeadConfig = HeadConfig()
     labels: LabelConfig = LabelConfig()
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming what is wrong, or what does not fit together."""
+        check_word("backbone", self.backbone, 4096)
+        tower = self.read_clip()
+        if self.image.size != tower.vision.image_size:
+            raise ValueError(f"image size is {self.image.size}; the picture tower reads {tower.vision.image_size}")
+        if self.text.context_length > (room := tower.text.max_position_embeddings):
+            raise ValueError(f"context_length is {self.text.context_length}; the text tower has {room} positions")
+        for name in ("start_id", "end_id"):
+            check_whole(name, getattr(self.text, name), 0, tower.text.vocab_size - 1)
+
+    def read_clip(self) -> ClipConfig:
+        """The settings of ``clip`` that a network is built from."""
+        return ClipConfig.from_dict(self.clip)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return dataclasses.asdict(self)
@@ -90,9 +142,9 @@ class ModelConfig:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of ``to_dict``; raises ``BundleError`` naming the member that does not fit."""
         try:
-            config = cls(
+            return cls(
                 backbone=values["backbone"],
-                clip=dict(values["clip"]),
+                clip=values["clip"],
                 image=ImageConfig(**_tuples(values["image"])),
                 text=TextConfig(**values["text"]),
                 head=HeadConfig(**_tuples(values["head"])),
@@ -100,29 +152,8 @@ class ModelConfig:
             )
         except KeyError as error:
             raise BundleError(f"config.json lacks the member {error}") from error
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BundleError(f"config.json does not describe a memeguard model: {error}") from error
-        config._check()
-        return config
-
-    def _check(self) -> None:
-        """Raise ``BundleError`` for values that would judge wrongly, or fail only at the first meme."""
-        if self.head.modalities not in get_args(Modalities):
-            raise BundleError(f"config.json: modalities {self.head.modalities!r} is none of {get_args(Modalities)}")
-        threshold = self.labels.threshold
-        if type(threshold) not in (int, float) or not 0.0 <= threshold <= 1.0:
-            raise BundleError(f"config.json: threshold {threshold!r} is not a number in [0, 1]")
-        temperature = self.labels.temperature
-        if type(temperature) not in (int, float) or not 0.0 < temperature < math.inf:
-            raise BundleError(f"config.json: temperature {temperature!r} is not a positive number")
-        if (words := (self.labels.offensive, self.labels.non_offensive)) != (
-            expected := ("Offensive", "Non-offensive")
-        ):
-            raise BundleError(f"config.json: labels are {words}; clients rely on {expected}")
-        if any(not value > 0 for value in self.image.std) or len(self.image.std) != len(self.image.mean):
-            raise BundleError(f"config.json: std {self.image.std} does not have a positive value per channel")
-        if type(self.text.max_chunks) is not int or self.text.max_chunks < 1:
-            raise BundleError(f"config.json: max_chunks is {self.text.max_chunks!r}; it must be at least 1")
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Check a network's weights before anybody relies on them: names, shapes, types, values, and that they give an answer.
+
+Does not know where the weights come from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from memeguard.classifier import CaptionTensors
+from memeguard.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from memeguard.classifier import MemeClassifier
+
+MAX_WEIGHT: Final = 1e6  # CLIP's largest are below 100; products of far larger ones leave float32
+_DTYPES: Final = ("F16", "BF16", "F32")
+
+
+def check_header(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Compare the header of a safetensors file with the tensors that a network has; no tensor is read.
+
+    Raises:
+        BundleError: Names the tensor that is missing, not known, or of another shape or type.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            shapes = {name: (tuple(one.get_shape()), one.get_dtype()) for name, one in found.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path} is not a safetensors file: {error}") from error
+    for name in [*expected, *shapes]:
+        if fault := _compare(name, shapes, expected):
+            raise BundleError(f"{path} does not fit config.json: {fault}")
+
+
+def _compare(name: str, found: Mapping[str, tuple[tuple[int, ...], str]], expected: Mapping[str, Tensor]) -> str | None:
+    if name not in found:
+        return f"it lacks the tensor {name}"
+    if name not in expected:
+        return f"it has a tensor that the network has not, {name}"
+    (shape, dtype), wanted = found[name], tuple(expected[name].shape)
+    if shape != wanted:
+        return f"size mismatch of {name}: {list(shape)} in the file, {list(wanted)} in the network"
+    if dtype not in _DTYPES:
+        return f"{name} is of type {dtype}; it must be one of {', '.join(_DTYPES)}"
+    return None
+
+
+def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``BundleError`` naming a tensor with a value that is not a number, or is none of a trained network."""
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            low, high = (one.item() for one in tensor.aminmax())
+            if not (low >= -MAX_WEIGHT and high <= MAX_WEIGHT):  # nan is neither
+                raise BundleError(f"{path}: the tensor {name} has values from {low:g} to {high:g}; "
+                                  f"they must be numbers from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}")  # fmt: skip
+
+
+@torch.inference_mode()
+def check_answer(directory: Path, classifier: MemeClassifier) -> None:
+    """Raise ``BundleError`` unless the network gives a finite logit for a grey picture, with the longest caption."""
+    text, size = classifier.config.text, classifier.config.image.size
+    vocab_size = classifier.clip.config.text_config.vocab_size
+    ids = torch.linspace(0, vocab_size - 1, text.context_length - 2).long().tolist()
+    tokens_NT = torch.tensor([[text.start_id, *ids, text.end_id]])
+    captions = CaptionTensors(tokens_NT, torch.tensor([text.context_length - 1]), torch.tensor([0]), 1)
+    try:
+        logit = float(classifier(torch.zeros(1, 3, size, size), captions))
+    except Exception as error:  # torch's words for whatever does not fit
+        raise BundleError(f"bundle {directory} cannot judge a meme: {error}") from error
+    if not torch.isfinite(torch.tensor(logit)):
+        raise BundleError(f"bundle {directory} cannot judge a meme: its answer is {logit}")

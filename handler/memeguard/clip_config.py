@@ -48,14 +48,17 @@ class TextTowerConfig(_TowerConfig):
 
     vocab_size: int = 49408
     max_position_embeddings: int = 77
+    bos_token_id: int = 49406
     eos_token_id: int = 49407
+    pad_token_id: int = 1
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong."""
         super().__post_init__()
         check_whole("vocab_size", self.vocab_size, 1, _MAX_TOKENS)
         check_whole("max_position_embeddings", self.max_position_embeddings, 3, _MAX_WIDTH)
-        check_whole("eos_token_id", self.eos_token_id, -1, _MAX_TOKENS)
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            check_whole(name, getattr(self, name), -1, _MAX_TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True)

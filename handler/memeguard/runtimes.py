@@ -6,10 +6,14 @@ Does not know how they do it. Each is imported when it is chosen, so that a work
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
 
 from memeguard.bundle_files import OPENVINO_CHECKSUMS
 from memeguard.errors import BundleError
+from memeguard.predictor import PreparedMeme
 from memeguard.preprocess import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -80,10 +84,24 @@ def _load_openvino(
         from memeguard.openvino_runtime import OpenVinoPredictor  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BundleError("runtime openvino is not installed: pip install openvino") from error
-    return OpenVinoPredictor(
+    predictor = OpenVinoPredictor(
         directory,
         num_threads=num_threads,
         num_streams=num_streams,
         max_pixels=max_pixels,
         decode_timeout_s=decode_timeout_s,
     )
+    _check_answer(predictor, directory)
+    return predictor
+
+
+def _check_answer(predictor: Predictor, directory: Path) -> None:
+    """Raise ``BundleError`` unless the networks take what config.json says, and give a finite logit for it."""
+    size = predictor.config.image.size
+    meme = PreparedMeme(np.zeros((3, size, size), dtype=np.uint8), predictor.captions.encode("warm-up"))
+    try:
+        (logit,) = predictor.logits([meme])
+    except Exception as error:  # openvino's words for whatever does not fit
+        raise BundleError(f"bundle {directory} cannot judge a meme: {error}") from error
+    if not math.isfinite(logit):
+        raise BundleError(f"bundle {directory} cannot judge a meme: its answer is {logit}")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offenders) -> None:
     """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
-    if layout.image_folder and (fault := _find_folder_fault(layout.directory, layout.image_folder)):
-        offenders.add(f"{layout.directory}: {fault}")
+    if layout.image_folder and (wrong := _find_folder_fault(layout.directory, layout.image_folder)):
+        offenders.add(f"{layout.directory}: {wrong}")
         return
     paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
     places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)

@@ -465,7 +465,7 @@ def torchserve(fallback_store: Path | None, **options: Any) -> None:  # noqa: AN
 
 def _serve_settings(options: dict[str, Any], *, host: str, proxy: int) -> Any:  # noqa: ANN401
     from cli.ports import Ports
-    from cli.servers import ServeSettings
+    from cli.serve_settings import ServeSettings
 
     names = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
     ports = Ports(proxy=proxy, **{name: options.pop(f"{name}_port") for name in names})

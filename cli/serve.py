@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cli.errors import ServeError
 from cli.run_folder import MARK, make_private, occupy
-from cli.servers import Servers, torchserve_launch
+from cli.serve_settings import torchserve_launch
+from cli.servers import Servers
 from cli.supervisor import Supervised
 from cli.watch import Watch
 from rollout.archives import Archive, choose_default, find_archives
@@ -25,7 +26,7 @@ from rollout.torchserve import KEY_FILE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cli.servers import ServeSettings
+    from cli.serve_settings import ServeSettings
 
 _POLL_S = 0.1
 _FIRST_ANSWER_S = 180.0  # for the first prediction, once TorchServe has loaded the model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,51 +11,23 @@ import requests
 
 import proxy
 from cli.errors import ServeError
-from cli.ports import Ports
 from cli.processes import Process
+from cli.serve_settings import LOOPBACK, ServeSettings, torchserve_launch
 from proxy.torchserve_client import TorchServeClient
 from proxy.upstream import UpstreamError
-from rollout.archives import Archive, make_snapshot, require_unchanged
+from rollout.archives import Archive, require_unchanged
 from rollout.environment import select_environment
 from rollout.store_files import ModelStoreError
 from rollout.temp_folder import TempFolder
-from rollout.torchserve import KEY_FILE, Launch
+from rollout.torchserve import KEY_FILE
 from rollout.unpacked import UnpackedArchives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_HOST = "127.0.0.1"
 # What is printed when a version cannot be loaded: the first comes from meme_handler.py, the others from TorchServe.
 _LOAD_FAILURES = ("memeguard cannot load", "Load model failed", "SnapshotManager - Error")
 _TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeSettings:
-    """What ``memeguard serve`` was asked for.
-
-    Attributes:
-        model_store: Folder of archives.
-        run_dir: For tokens, logs and the lock.
-        config: TorchServe's configuration.
-        host: Where the proxy listens; TorchServe is on loopback.
-        ports: Of everything that listens.
-        default_version: Which archive answers /predict; the newest if None.
-        allow_unverified: Serve archives that have no card.
-        pass_env: Environment variables the servers get besides those they need.
-        patience_s: A server that has not answered for so long is started again.
-    """
-
-    model_store: Path
-    run_dir: Path
-    config: Path
-    host: str = _HOST
-    ports: Ports = field(default_factory=Ports)
-    default_version: str | None = None
-    allow_unverified: bool = False
-    pass_env: tuple[str, ...] = ()
-    patience_s: float = 60.0
 
 
 class Servers:
@@ -86,8 +57,8 @@ class Servers:
         self._session = requests.Session()
         self._session.trust_env = False  # HTTP_PROXY would send the questions elsewhere
         self._client = TorchServeClient(
-            inference_url=f"http://{_HOST}:{settings.ports.inference}",
-            management_url=f"http://{_HOST}:{settings.ports.management}",
+            inference_url=f"http://{LOOPBACK}:{settings.ports.inference}",
+            management_url=f"http://{LOOPBACK}:{settings.ports.management}",
             key_file=settings.run_dir / KEY_FILE,
             read_timeout_s=5.0,
         )
@@ -141,8 +112,8 @@ class Servers:
         """Start gunicorn."""
         ports = self._settings.ports
         arguments = {
-            "inference_url": f"http://{_HOST}:{ports.inference}",
-            "management_url": f"http://{_HOST}:{ports.management}",
+            "inference_url": f"http://{LOOPBACK}:{ports.inference}",
+            "management_url": f"http://{LOOPBACK}:{ports.management}",
             "key_file": str((self._settings.run_dir / KEY_FILE).resolve()),
         }
         factory = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
@@ -215,24 +186,3 @@ class Servers:
         if not self.answers("/healthz"):
             return "the proxy"
         return "TorchServe" if self.registered_versions() is None else "the model"
-
-
-def torchserve_launch(settings: ServeSettings, archives: Sequence[Archive], default: Archive, temp_dir: Path) -> Launch:
-    """How TorchServe is started to serve ``archives``."""
-    ports = settings.ports
-    return Launch(
-        model_store=settings.model_store,
-        run_dir=settings.run_dir,
-        temp_dir=temp_dir,
-        config=settings.config,
-        num_workers=sum(archive.settings["minWorkers"] for archive in archives),
-        pass_names=settings.pass_env,
-        overrides={
-            "inference_address": f"http://{_HOST}:{ports.inference}",
-            "management_address": f"http://{_HOST}:{ports.management}",
-            "metrics_address": f"http://{_HOST}:{ports.metrics}",
-            "grpc_inference_port": str(ports.grpc_inference),
-            "grpc_management_port": str(ports.grpc_management),
-            "model_snapshot": make_snapshot(archives, default),
-        },
-    )

@@ -28,7 +28,8 @@ class AdmissionLimits:
     """What one process takes on.
 
     Attributes:
-        slots: Memes sent to TorchServe at once. What waits there cannot be withdrawn; what waits here can.
+        slots: Memes sent to TorchServe at once: with two processes, two batches. More give no more predictions, cannot
+            be withdrawn there, and are answered in bursts that keep refusals waiting.
         slot_bytes: Bytes of forms sent to TorchServe at once; Java keeps 2.4 copies of each. One form always fits.
         max_waiting: Requests that wait for a slot.
         max_wait_s: How long a request may wait for a slot. One that would wait a fourth of it is refused at once, so
@@ -37,7 +38,7 @@ class AdmissionLimits:
         num_readers: Requests whose body is being read.
     """
 
-    slots: int = 24
+    slots: int = 16
     slot_bytes: int = 64 * 2**20
     max_waiting: int = 64
     max_wait_s: float = 3.0

@@ -97,7 +97,7 @@ def _locate(name: str) -> LocalFolder | HubRepository:
     if name == COMPACT and not COMPACT_FOLDER.is_dir():
         raise BackboneError(f"backbone {COMPACT} is a part of the repository, and {COMPACT_FOLDER} is not there")
     folder = COMPACT_FOLDER if name == COMPACT else Path(name)
-    return LocalFolder(name, folder) if folder.is_dir() else HubRepository.resolve(name)
+    return LocalFolder(name, folder) if name and folder.is_dir() else HubRepository.resolve(name)
 
 
 def _find_trusted_weights(place: LocalFolder | HubRepository) -> Weights:

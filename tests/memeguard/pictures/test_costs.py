@@ -44,7 +44,7 @@ def measure(path):
     before, start = memory("VmRSS"), time.process_time()
     try:
         picture, _ = examine(data, MAX_PIXELS, 224)
-        resize_image(decode(picture, 224, 1.5), 224)
+        resize_image(decode(picture, 224, None), 224)
         outcome = "decoded"
     except MemeError as error:
         outcome = error.code

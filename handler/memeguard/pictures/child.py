@@ -109,6 +109,7 @@ def _limit(max_bytes: int, limit_s: float) -> None:
     with contextlib.suppress(FileNotFoundError):  # macOS has no /proc, and this limit does not hold there
         num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         most = num_pages * resource.getpagesize() + max_bytes + _BASE_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # should memory end, rather this one goes

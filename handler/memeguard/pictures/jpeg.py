@@ -108,7 +108,8 @@ def _scan_bytes(data: bytes, start: int, frame: _Frame) -> int:
         length = _length(data, position)
         if marker == _SOS:
             num_scans += 1
-            components = data[position + 3 : position + length : 2][: data[position + 2]] if length > 3 else b""  # noqa: PLR2004
+            most = data[position + 2] if position + 2 < len(data) else 0
+            components = data[position + 3 : position + length : 2][:most]
             scanned += sum(frame.samples.get(component, 0) for component in components)
         position += 0 if marker in _BARE else length
         found = _MARKER.search(data, position)

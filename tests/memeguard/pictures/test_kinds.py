@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from memeguard.errors import UnsupportedImageError
+from memeguard.errors import DamagedImageError, UnsupportedImageError
 from memeguard.preprocess import decode_image
 from tests.memeguard.pictures.bombs import encode
 
@@ -86,3 +86,10 @@ def test_an_avif_is_read_whatever_brand_it_starts_with() -> None:
     for data in (avif, avif.replace(b"ftypavif", b"ftypmif1", 1)):
         pixels = np.asarray(decode_image(data), dtype=float)
         assert pixels.mean((0, 1)) == pytest.approx([255, 0, 0], abs=6)
+
+
+@pytest.mark.parametrize("num_bytes", range(2, 10))
+def test_a_scan_that_is_cut_off_in_its_header_is_damage(num_bytes: int) -> None:
+    jpeg = encode(PIXEL, "JPEG", progressive=True)
+    with pytest.raises(DamagedImageError):
+        decode_image(jpeg[: jpeg.rindex(b"\xff\xda") + num_bytes])

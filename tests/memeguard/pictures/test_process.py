@@ -120,6 +120,17 @@ time.sleep(60)
     assert all(gone(child) for child in children)
 
 
+def test_a_limit_that_the_worker_has_itself_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "sticker").write_bytes(STICKER)
+    code = """
+import pathlib, resource, sys
+from memeguard.preprocess import decode_image
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+sys.exit(decode_image(pathlib.Path(sys.argv[1]).read_bytes()).size != (64, 48))
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "sticker"], timeout=60, check=True)
+
+
 def test_a_forked_process_has_decoders_of_its_own(decoders: _Decoders) -> None:
     decode_image(STICKER)
     code = """

@@ -27,6 +27,7 @@ _BASE_BYTES = 32 << 20  # that a forked process may take beside what the picture
 READY = b"r"  # a decoding process says before it is asked
 PATIENCE = 4  # how many times longer than it computes a picture may take
 _MIN_S = 0.001
+_MAX_PICTURES = 1000  # that one process decodes; another one starts without what its decoders may have lost
 _LENGTHS = struct.Struct(">IQ")  # of head and data
 
 
@@ -74,13 +75,15 @@ def _answer_and_exit(control: socket.socket, connection_fd: int) -> None:
         control.close()
         connection = socket.socket(fileno=connection_fd)
         connection.sendall(READY)
-        while True:
+        for _ in range(_MAX_PICTURES):
             _answer(connection)
     finally:  # the kernel closes the connection after it has taken the memory back, so it is not closed here
         os._exit(0)
 
 
 def _answer(connection: socket.socket) -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     head, data = receive(connection)
     try:
         _limit(head["max_bytes"] + len(data), head["limit_s"])
@@ -93,8 +96,6 @@ def _answer(connection: socket.socket) -> None:
     except Exception as error:  # noqa: BLE001 - a mistake of ours, which whoever asked logs
         send(connection, {"mistake": repr(error)})
     else:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
         send(connection, {"size": image.size}, image.tobytes())
 
 

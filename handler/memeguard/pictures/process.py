@@ -89,10 +89,10 @@ class _Decoders:
         except (OSError, EOFError):
             connection.close()
             return {}, b""
-        if keep and "size" in answer[0]:
+        if keep:
             with self._lock:
                 self._idle.append(connection)
-        else:  # so that what a large or a damaged picture left behind goes, too
+        else:
             _wait_for_end(connection)
         return answer
 

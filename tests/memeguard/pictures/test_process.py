@@ -55,14 +55,27 @@ def test_a_process_is_kept_for_the_next_picture(decoders: _Decoders) -> None:
     assert len(decoding_processes(decoders)) == 1
 
 
-def test_a_process_that_held_a_large_picture_or_failed_is_ended(decoders: _Decoders) -> None:
+def test_a_process_that_held_a_large_picture_is_ended(decoders: _Decoders) -> None:
     decode_image(LARGE, wanted_size=224)
-    with pytest.raises(DamagedImageError):
-        decode_image(STICKER[:200])
     end = time.monotonic() + 10
     while decoding_processes(decoders) and time.monotonic() < end:
         time.sleep(0.01)
     assert not decoding_processes(decoders)
+
+
+def test_a_process_outlives_a_damaged_picture(decoders: _Decoders) -> None:
+    for _ in range(3):
+        with pytest.raises(DamagedImageError):
+            decode_image(STICKER[:200])
+        assert decode_image(STICKER, timeout_s=5.0).size == (64, 48)
+    assert len(decoding_processes(decoders)) == 1
+
+
+def test_a_process_may_wait_longer_than_a_picture_may_take(decoders: _Decoders) -> None:
+    for _ in range(2):
+        assert decode_image(STICKER, timeout_s=0.2).size == (64, 48)
+        time.sleep(1.0)  # over four times as long
+    assert len(decoding_processes(decoders)) == 1
 
 
 def test_threads_have_a_process_each_and_get_their_own_answers(decoders: _Decoders) -> None:

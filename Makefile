@@ -36,6 +36,10 @@ test: .venv/installed
 test-containers: .venv/installed
 	$(BIN)/pytest tests/containers $(ARGS)
 
+# Feeds mutated pictures, forms, texts, data, bundles, archives and cards to their readers; eight minutes, findings in run/fuzz.
+fuzz: .venv/installed
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

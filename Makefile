@@ -40,6 +40,10 @@ test-containers: .venv/installed
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+# Looks for known holes: bandit, licences, TorchServe's jar, and pip-audit where a source of advisories can be reached.
+audit: .venv/installed
+	$(BIN)/python -m tests.audit
+
 check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

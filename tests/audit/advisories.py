@@ -41,6 +41,11 @@ def read_answer(stdout: str, stderr: str) -> Advisories:
     except ValueError:
         lines = [line for line in stderr.splitlines() if line.strip()]
         return Advisories({}, lines[-1] if lines else "pip-audit printed nothing")
+    skipped = [package["skip_reason"] for package in report["dependencies"] if "skip_reason" in package]
+    if len(skipped) == len(report["dependencies"]):  # a mirror without advisories knows none of the packages
+        return Advisories(
+            {}, f"all {len(skipped)} packages were skipped, as in: {skipped[0]}" if skipped else "nothing to ask about"
+        )
     return Advisories(
         {
             f"{package['name']} {package['version']}": [hole["id"] for hole in package["vulns"]]

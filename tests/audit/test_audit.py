@@ -62,3 +62,8 @@ def test_what_pip_audit_says_is_read() -> None:
     }
     assert advisories.read_answer(json.dumps(report), "") == ({"a 1": ["X-1"]}, "")
     assert advisories.read_answer("", "ERROR: no route\n").unreachable == "ERROR: no route"
+
+
+def test_a_mirror_without_advisories_is_not_taken_for_a_clean_bill() -> None:
+    report = {"dependencies": [{"name": "a", "skip_reason": "not found: a"}]}
+    assert "not found: a" in advisories.read_answer(json.dumps(report), "").unreachable

@@ -1,5 +1,5 @@
-# make serve · make test · make check · make scale · make bench · make bench-gpu; each sets up .venv first, by itself.
-.PHONY: serve demo starter test test-containers check format scale bench bench-gpu clean
+# make serve · test · check · fuzz · audit · soak · faults · scale · bench · bench-gpu; each sets up .venv first, by itself.
+.PHONY: serve demo starter test test-containers fuzz audit soak faults check format scale bench bench-gpu clean
 .DEFAULT_GOAL := serve
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -43,6 +43,14 @@ fuzz: .venv/installed
 # Looks for known holes: bandit, licences, TorchServe's jar, and pip-audit where a source of advisories can be reached.
 audit: .venv/installed
 	$(BIN)/python -m tests.audit
+
+# Loads a server at 80 % of its capacity for 30 minutes, then at 300 % for 5, and judges answers and memory.
+soak: .venv/installed
+	@exec $(BIN)/python -m tests.soak $(ARGS)
+
+# Kills, stops and starves each part of a running server under light load; every heal, loss and /readyz is judged.
+faults: .venv/installed
+	$(BIN)/pytest tests/e2e/test_faults.py --every-fault $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from memeguard.bundle import Bundle
     from training.data.memes import Meme
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-fault", action="store_true", help="run the faults that take long, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--every-fault"):
+        kept = [item for item in items if item.get_closest_marker("every_fault") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 # The imports below wait until a test asks for a model: the proxy's tests need neither torch nor transformers.
 
 

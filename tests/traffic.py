@@ -134,10 +134,11 @@ class Verdicts:
 
     async def _ask(self, port: int) -> dict[int, Any]:
         known: dict[int, Any] = {}
-        for index in range(len(self._memes.memes)):
-            answer = await send(port, self._memes.request(index), index, patience_s=30)
+        for index, meme in enumerate(self._memes.memes):
+            make = make_requests([meme], "/predict", {"Connection": "close"}, cell="verdicts")
+            answer = await send(port, make(index), index, patience_s=30)
             assert answer.status == 200, answer
-            known[self._memes.index(index)] = answer.body
+            known[index] = answer.body
         return known
 
     def is_right(self, answer: Answer) -> bool:

@@ -104,7 +104,8 @@ def main(name: str, folder: Path, num_executions: int, seconds: float, seed: int
     """Fuzz one target; ``folder`` holds its corpus and its findings."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESS_BYTES, _MAX_ADDRESS_BYTES))
+    # The soft limit alone: processes that decode pictures set limits of their own.
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESS_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with atheris.instrument_imports(include=_INSTRUMENTED, enable_loader_override=False):
         target = load_target(name)
     corpus = folder / "corpus"

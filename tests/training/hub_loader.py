@@ -109,7 +109,7 @@ def _main() -> None:
             answer = jobs[job](*words)
         except BackboneError as error:
             answer = {"error": str(error)}
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

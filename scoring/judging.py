@@ -110,17 +110,14 @@ def _judge_batch(batch: _Batch, predictor: Predictor) -> None:
     items, rows = batch.chunk.items, batch.chunk.rows
     prepared: dict[int, PreparedMeme] = {}
     for place in batch.places:
+        if fault := items[place].fault:  # not raised: it would hold on to the whole batch
+            rows[place] = make_row(items[place].image, fault)
+            continue
         try:
-            prepared[place] = _prepare_meme(items[place], predictor)
+            prepared[place] = predictor.prepare(read_picture(items[place]), items[place].text)
         except MemeError as error:
             rows[place] = make_row(items[place].image, error)
     if prepared:
         verdicts = predictor.predict(list(prepared.values()))
         for place, verdict in zip(prepared, verdicts, strict=True):
             rows[place] = make_row(items[place].image, verdict)
-
-
-def _prepare_meme(item: Item, predictor: Predictor) -> PreparedMeme:
-    if item.fault:
-        raise item.fault
-    return predictor.prepare(read_picture(item.path), item.text)

@@ -6,12 +6,12 @@ Does not know how the pictures are decoded, nor what becomes of the memes.
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memeguard.errors import ImageTooLargeError, MemeError
+from memeguard.regular_file import RefusedFileError
+from memeguard.regular_file import read_picture as read_guarded
 from scoring.errors import MissingFileError, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-MAX_PICTURE_BYTES: Final = 256 << 20  # the largest picture of ``MAX_PIXELS``, uncompressed with alpha, has 200 MB
 _OUR_TROUBLE: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # says nothing about the file
 
 
@@ -29,12 +28,14 @@ class Item(NamedTuple):
     Attributes:
         image: Its picture as the source names it, and the verdicts will.
         path: Where the picture is.
+        folder: What no link of the picture may leave.
         text: Its caption; bytes of a file may be anything.
         fault: Why it cannot be judged, if that is known before the picture has been read.
     """
 
     image: str
     path: str | bytes
+    folder: str | bytes
     text: str | bytes = ""
     fault: MemeError | None = None
 
@@ -70,28 +71,30 @@ class Source:
         self.close()
 
 
-def read_picture(path: str | bytes) -> bytes:
-    """The bytes of a file; raises the ``MemeError`` that says why there are none.
-
-    A named pipe does not block, a device does not fill the memory.
-    """
+def read_picture(item: Item) -> bytes:
+    """The bytes of its picture; raises the ``MemeError`` that says why there are none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableFileError("image is not a regular file")
-            if status.st_size > MAX_PICTURE_BYTES:
-                raise ImageTooLargeError(f"image has {status.st_size} bytes; the limit is {MAX_PICTURE_BYTES}")
-            with open(fd, "rb", closefd=False) as file:
-                return file.read(MAX_PICTURE_BYTES)
-        finally:
-            os.close(fd)
+        return read_guarded(item.path, root=item.folder)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError("image is not there: no such file") from error
+    except RefusedFileError as error:
+        if error.errno == errno.EFBIG:
+            raise ImageTooLargeError(f"image {error.strerror}") from error
+        raise UnreadableFileError(f"image is {error.strerror}") from error
     except OSError as error:
-        if error.errno in _OUR_TROUBLE:
+        if is_our_trouble(error):
             raise
         raise UnreadableFileError(f"image cannot be read: {error.strerror}") from error
     except ValueError as error:  # a NUL, or half a character
         raise UnreadableFileError("image has a name that no file can have") from error
+
+
+def is_our_trouble(error: OSError) -> bool:
+    """Whether it says something about this machine, not about the file."""
+    return error.errno in _OUR_TROUBLE
+
+
+def let_go(error: MemeError) -> MemeError:
+    """The error without what it stems from: tracebacks keep every variable on the way, pictures and captions too."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memeguard.errors import MemeError, MissingPartError
 from scoring.errors import InvalidRowError, ScoringError
-from scoring.meme_source import Item, Source
+from scoring.meme_source import Item, Source, let_go
 from training.data.listings import find_name
 from training.data.memes import DataError, Offenders
 from training.data.plain_csv import IMAGE_COLUMNS, TEXT_COLUMNS
@@ -107,9 +107,9 @@ def _make_item(row: _Row, columns: tuple[str, str], folder: str) -> Item:
     image: object = row.values.get(columns[0], "")
     spelled = image if isinstance(image, str) else ""
     try:
-        return Item(spelled, _locate(row, columns[0], folder), _read_text(row, columns[1]))
+        return Item(spelled, _locate(row, columns[0], folder), folder, _read_text(row, columns[1]))
     except MemeError as error:
-        return Item(spelled, "", fault=error)
+        return Item(spelled, "", folder, fault=let_go(error))
 
 
 def _locate(row: _Row, column: str, folder: str) -> str:

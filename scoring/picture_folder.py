@@ -5,6 +5,7 @@ Does not know whether a file is a picture indeed: a name that ends like one is e
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import heapq
 import itertools
@@ -13,8 +14,9 @@ import tempfile
 from typing import IO, TYPE_CHECKING, Final
 
 from memeguard.errors import MemeError, TextTooLongError
+from memeguard.regular_file import RefusedFileError, read_regular
 from scoring.errors import UnreadableFileError
-from scoring.meme_source import Item, Source
+from scoring.meme_source import Item, Source, is_our_trouble, let_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,20 +127,23 @@ def _items(folder: bytes, listing: IO[bytes]) -> Iterator[Item]:
         image = name.decode(errors="backslashreplace")
         path = os.path.join(folder, name)  # noqa: PTH118
         try:
-            yield Item(image, path, _read_caption(_caption_of(path)))
+            yield Item(image, path, folder, _read_caption(_caption_of(path), folder))
         except MemeError as error:
-            yield Item(image, path, fault=error)
+            yield Item(image, path, folder, fault=let_go(error))
 
 
-def _read_caption(path: bytes) -> bytes:
+def _read_caption(path: bytes, folder: bytes) -> bytes:
     """The caption in a file, without byte order mark and the blanks around it; empty if there is no file."""
     try:
-        if not os.path.isfile(path):  # noqa: PTH113
-            return b""
-        with open(path, "rb") as file:  # noqa: PTH123
-            caption = file.read(_MAX_CAPTION_BYTES + 1)
+        caption = read_regular(path, max_bytes=_MAX_CAPTION_BYTES, root=folder)
+    except (FileNotFoundError, IsADirectoryError):
+        return b""
+    except RefusedFileError as error:
+        if error.errno == errno.EFBIG:
+            raise TextTooLongError(f"text {error.strerror}") from error
+        raise UnreadableFileError(f"text is {error.strerror}") from error
     except OSError as error:
+        if is_our_trouble(error):
+            raise
         raise UnreadableFileError(f"text cannot be read: {error.strerror}") from error
-    if len(caption) > _MAX_CAPTION_BYTES:
-        raise TextTooLongError(f"text has more than {_MAX_CAPTION_BYTES} bytes, the limit")
     return caption.removeprefix(b"\xef\xbb\xbf").strip()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from scoring.errors import NoVerdictError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from memeguard.errors import MemeError
     from memeguard.predictor import Verdict
 
@@ -23,6 +25,11 @@ _MAX_NAME_CHARS: Final = 4096  # of a path on Linux
 _MAX_DETAIL_CHARS: Final = 500
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"); a file name is a stranger's text.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - their wide forms
+# What parts cells where the comma is a decimal sign; the next cell may then begin a formula.
+_OTHER_SEPARATORS: Final = (";", "\t", "|")
+_CELL_FORMULA: Final = re.compile(
+    rf"(^|[{re.escape(''.join(_OTHER_SEPARATORS))},])(\s*)(?=[{re.escape(''.join(_FORMULA_STARTS))}])"
+)
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -65,12 +72,23 @@ def format_row(row: VerdictRow, model: str, *, for_spreadsheets: bool) -> str:
     Args:
         row: What to write.
         model: Which model judged.
-        for_spreadsheets: Put ``./`` before a name that would be a formula: the same file, but no formula.
+        for_spreadsheets: Put ``./`` before a name that would be a formula: the same file, but no formula. A name with
+            another separator is quoted, so that a spreadsheet that parts cells there does not part it; the detail,
+            which is for people, gets an apostrophe before what would begin a formula.
     """
-    image = f"./{row.image}" if for_spreadsheets and row.image.startswith(_FORMULA_STARTS) else row.image
+    image, detail = row.image, row.detail
+    if for_spreadsheets:
+        image = f"./{image}" if image.startswith(_FORMULA_STARTS) else image
+        detail = _CELL_FORMULA.sub(r"\1\2'", detail)
+    others = [row.prediction, row.probability, row.logit, model, row.error, detail]
+    if for_spreadsheets and any(separator in image for separator in _OTHER_SEPARATORS):
+        quoted = image.replace('"', '""')
+        return f'"{quoted}",{_to_csv(others)}\n'
+    return f"{_to_csv([image, *others])}\n"
+
+
+def _to_csv(fields: Sequence[object]) -> str:
     line = io.StringIO()
     # With this line end, csv quotes a field that holds a carriage return alone, too.
-    csv.writer(line, lineterminator="\r\n").writerow(
-        [image, row.prediction, row.probability, row.logit, model, row.error, row.detail]
-    )
-    return line.getvalue().removesuffix("\r\n") + "\n"
+    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    return line.getvalue().removesuffix("\r\n")

@@ -28,7 +28,7 @@ from memeguard.bundle_files import (
 from memeguard.classifier import MemeClassifier
 from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
-from memeguard.weights import check_answer, check_header, check_values
+from memeguard.weights import allocate, check_answer, check_header, check_values
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -96,16 +96,15 @@ def load_bundle(directory: Path) -> Bundle:
     check_files(directory, (WEIGHTS,))
     tokenizer, config = read_tokenizer(directory), read_model_config(directory)
     try:
-        with torch.device("meta"):  # takes no memory, whatever sizes config.json claims
-            expected = MemeClassifier(config).state_dict()
-        check_header(directory / WEIGHTS, expected)
-        classifier = MemeClassifier(config)
+        with torch.device("meta"):  # takes no memory, whatever sizes config.json claims, nor time for initial values
+            classifier = MemeClassifier(config)
+        check_header(directory / WEIGHTS, classifier.state_dict())
+        allocate(classifier)
     except BundleError:
         raise
     except Exception as error:  # transformers checks "clip" and has exceptions of its own
         raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
-    tensors = load_file(directory / WEIGHTS)
-    check_values(directory / WEIGHTS, tensors)
-    classifier.load_state_dict(tensors)
+    classifier.load_state_dict(load_file(directory / WEIGHTS))
+    check_values(directory / WEIGHTS, classifier.state_dict())  # in float32, for half precision is slow on a CPU
     check_answer(directory, classifier.eval())
     return Bundle(classifier, tokenizer)

@@ -55,6 +55,17 @@ def _compare(name: str, found: Mapping[str, tuple[tuple[int, ...], str]], expect
     return None
 
 
+def allocate(classifier: MemeClassifier) -> None:
+    """Give a network that was built on the device "meta" memory for its weights, and the few tensors no file holds."""
+    classifier.to_empty(device="cpu")
+    stored = classifier.state_dict().keys()
+    for name, buffer in classifier.named_buffers():
+        if name not in stored:
+            if not name.endswith("position_ids"):
+                raise RuntimeError(f"transformers' CLIP has a tensor {name}, whose values are not known here")
+            buffer.copy_(torch.arange(buffer.shape[-1]).expand_as(buffer))
+
+
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raise ``BundleError`` naming a tensor with a value that is not a number, or is none of a trained network."""
     for name, tensor in tensors.items():

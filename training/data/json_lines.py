@@ -80,7 +80,7 @@ class JsonLinesFormat:
             row = _parse_object(data)
         except ValueError as error:
             return Entry(None, "", None, (str(error),))
-        name, image_fault = "", _find_string_fault(row, self.image)
+        name, image_fault = "", _find_string_fault(row, self.image) or _find_nul(row, self.image)
         if not image_fault:
             name, image_fault = find_name(row[self.image], self.image, folder, self.boundary)
         text_fault = _find_string_fault(row, self.text)
@@ -143,6 +143,12 @@ def _find_string_fault(row: dict[str, Any], key: str) -> str | None:
         return f"{key} is no string, {json.dumps(value)}"
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         return f"{key} holds half a character, {json.dumps(value)}"
+    return None
+
+
+def _find_nul(row: dict[str, Any], key: str) -> str | None:
+    if "\0" in row[key]:
+        return f"{key} holds a NUL, {json.dumps(row[key])}; write img/0.png, for img\\0.png may become one"
     return None
 
 

@@ -216,8 +216,6 @@ def find_name(spelled: str, field: str, folder: Path, boundary: str) -> tuple[st
     name = spelled.strip()
     if not name:
         return name, f"empty {field}, {spelled!r}"
-    if "\0" in name:
-        return name, f"{field} holds a NUL, {name!r}; write img/0.png, for img\\0.png may become one"
     if name.startswith("/"):
         inside = (one for one in (folder.absolute(), folder.resolve()) if Path(name).is_relative_to(one))
         name = next((str(Path(name).relative_to(one)) for one in inside), name)

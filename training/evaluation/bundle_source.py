@@ -6,6 +6,7 @@ Does not know how bundles are read, nor what they are evaluated for.
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import tempfile
 import zipfile
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from memeguard.bundle_files import CONFIG, hash_file
 from memeguard.errors import BundleError
+from memeguard.regular_file import RefusedFileError, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,7 @@ def hash_bundle(folder: Path) -> str:
 
 def _unpack(archive: Path, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(archive) as file:
+        with os.fdopen(open_regular(archive, max_bytes=_MAX_BYTES), "rb") as stream, zipfile.ZipFile(stream) as file:
             members = file.infolist()
             for member in members:
                 _check_member(archive, member)
@@ -57,6 +59,10 @@ def _unpack(archive: Path, folder: Path) -> None:
             if not wanted:
                 raise BundleError(f"{archive} holds no folder {_FOLDER}; it is not a memeguard archive")
             file.extractall(folder, members=wanted)
+    except RefusedFileError as error:
+        raise BundleError(f"{archive} is neither a bundle's folder nor an archive: {error.strerror}") from error
+    except PermissionError as error:
+        raise BundleError(f"{archive} may not be read: {error.strerror}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BundleError(f"{archive} is neither a bundle's folder nor a readable archive: {error}") from error
 

@@ -27,6 +27,7 @@ ROWS: dict[str, list[Row]] = {
     "test": [("a.png", "y", 0)],
 }
 LABELS = "it must be one of offensive, non-offensiv, non-offensive, 1, 0"
+NUL_HINT = r"; write img/0.png, for img\0.png may become one"
 KNOWN = (
     "expected one of: MultiOFF (Labelled Images and Split Dataset); "
     "Hateful Memes (img, train.jsonl, dev.jsonl and test.jsonl); "
@@ -251,7 +252,7 @@ def test_a_folder_of_unlabelled_files_has_no_split(tmp_path: Path) -> None:
         ({**line(), "img": " "}, "empty img, ' '"),
         (
             {**line(), "img": "img/\0.png"},
-            r"img holds a NUL, 'img/\x00.png'; write img/0.png, for img\0.png may become one",
+            ({**line(), "img": "img/\0.png"}, f'img holds a NUL, "img/\\u0000.png"{NUL_HINT}'),
         ),
         ({**line(), "img": "img/\udc80.png"}, r'img holds half a character, "img/\udc80.png"'),
         ({**line(), "img": "../a.png"}, "img leaves the data folder, '../a.png'"),

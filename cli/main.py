@@ -433,6 +433,8 @@ def _serving_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="The proxy's port.")
 @click.option("--patience", "patience_s", type=click.FloatRange(min=1), default=60.0, show_default=True,
               metavar="SECONDS", help="A server that does not answer for this long is started again.")  # fmt: skip
+@click.option("--allow-origin", "allowed_origins", multiple=True, metavar="ORIGIN",
+              help="Pages of this origin, such as https://example.org, may read answers; may be repeated.")  # fmt: skip
 @_serving_options
 def serve(host: str, port: int, **options: Any) -> None:  # noqa: ANN401
     """Serve the archives of the model store until Ctrl-C.

@@ -29,6 +29,7 @@ class ServeSettings:
         default_version: Which archive answers /predict; the newest if None.
         allow_unverified: Serve archives that have no card.
         pass_env: Environment variables the servers get besides those they need.
+        allowed_origins: Origins whose pages may read the proxy's answers.
         patience_s: A server that has not answered for so long is started again.
     """
 
@@ -40,6 +41,7 @@ class ServeSettings:
     default_version: str | None = None
     allow_unverified: bool = False
     pass_env: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     patience_s: float = 60.0
 
 

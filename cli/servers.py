@@ -111,10 +111,11 @@ class Servers:
     def start_proxy(self) -> Process:
         """Start gunicorn."""
         ports = self._settings.ports
-        arguments = {
+        arguments: dict[str, object] = {
             "inference_url": f"http://{LOOPBACK}:{ports.inference}",
             "management_url": f"http://{LOOPBACK}:{ports.management}",
             "key_file": str((self._settings.run_dir / KEY_FILE).resolve()),
+            "allowed_origins": self._settings.allowed_origins,
         }
         factory = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         return Process(

@@ -45,6 +45,7 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
     for name in (*SECRETS, "PASSED_ON"):
         monkeypatch.setenv(name, "a value of its own")
     command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", "--patience=3", "--pass-env=PASSED_ON"]
+    command.append("--allow-origin=https://example.org")
     with serving(command, tmp_path / "run", short_tmp) as server:
         family = server.process.children(recursive=True)
         assert len(find(server, "gunicorn")) >= 2
@@ -73,6 +74,9 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
         [worker] = find(server, "model_service_worker")
         worker.kill()  # which found nothing to load before
         wait_for_answer(server, good_image)
+        origin = {"Origin": "https://example.org"}
+        answer = server.predict(good_image, "from a page", headers=origin)
+        assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
 
         [java] = find(server, "org.pytorch.serve.ModelServer")
         java.suspend()

@@ -89,7 +89,7 @@ def test_an_archive_holds_code_bundle_and_configuration(built: Built, bundle_fol
     assert manifest["model"]["handler"] == "meme_handler.py"
     assert manifest["model"]["configFile"] == "model-config.yaml"
     expected = {name: (root / name).read_bytes() for name in ("meme_handler.py", "model-config.yaml")}
-    expected |= {f"memeguard/{path.name}": path.read_bytes() for path in (root / "memeguard").glob("*.py")}
+    expected |= {str(path.relative_to(root)): path.read_bytes() for path in (root / "memeguard").rglob("*.py")}
     expected |= {f"bundle/{name}": content for name, content in tree_of(bundle_folder).items()}
     converted = {name: held.pop(f"bundle/{name}") for name in OPENVINO_FILES}
     hashes = json.loads(held.pop("bundle/openvino/sha256.json"))
@@ -112,6 +112,7 @@ def test_the_configuration_asks_for_one_worker_and_is_complete(built: Built) -> 
         "runtime": "auto",
         "repost_cache": 10_000,
         "decode_timeout_s": 1.5,
+        "large_pictures_s": 4,
         "max_pixels": 50_000_000,
     }
 
@@ -197,10 +198,10 @@ def test_an_archive_that_does_not_run_on_its_own_is_refused(
     """Its code is made to import a package that an editable install has, but no server."""
     copytree = shutil.copytree
 
-    def spoil(source: Path, target: Path, **options: Any) -> Any:
-        copytree(source, target, **options)
-        if target.name == "memeguard":
-            (target / "errors.py").write_text("import rollout\n", "utf-8")
+    def spoil(source: Path, target: str | Path, *arguments: Any, **options: Any) -> Any:
+        copytree(source, target, *arguments, **options)
+        if Path(target).name == "memeguard":
+            (Path(target) / "errors.py").write_text("import rollout\n", "utf-8")
             monkeypatch.undo()
 
     monkeypatch.setattr(shutil, "copytree", spoil)

@@ -108,7 +108,7 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
     assert report["training"]["learning_rate"] == 1e-3
     assert (report["training"]["tune"], report["training"]["num_folds"]) == ("full", 0)
     assert report["cross_validation"] is None
-    assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16}}
+    assert report["data"] == {"sha256": "abc", "num_memes": {"train": 40, "validation": 16}, "skipped": []}
     assert len(report["epochs"]) == 2
     assert set(report["validation"]) == {"model", "tfidf", "majority"}
     assert report["validation"]["majority"]["auroc"] == 0.5

@@ -13,7 +13,7 @@ from PIL import Image
 from training.data.inspection import inspect_data
 from training.data.memes import DataError, Label
 from training.data.multioff import CSV_NAMES
-from training.data.reading import data_hash, read_split, read_splits
+from training.data.reading import data_hash, find_ignored, read_split, read_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -250,10 +250,7 @@ def test_a_folder_of_unlabelled_files_has_no_split(tmp_path: Path) -> None:
         ({"img": "img/a.png", "label": 1}, "missing key, 'text'; the row has 'img', 'label'"),
         ({**line(), "img": 7}, "img is no string, 7"),
         ({**line(), "img": " "}, "empty img, ' '"),
-        (
-            {**line(), "img": "img/\0.png"},
-            ({**line(), "img": "img/\0.png"}, f'img holds a NUL, "img/\\u0000.png"{NUL_HINT}'),
-        ),
+        ({**line(), "img": "img/\0.png"}, f'img holds a NUL, "img/\\u0000.png"{NUL_HINT}'),
         ({**line(), "img": "img/\udc80.png"}, r'img holds half a character, "img/\udc80.png"'),
         ({**line(), "img": "../a.png"}, "img leaves the data folder, '../a.png'"),
         ({**line(), "img": "/etc/hostname"}, "img leaves the data folder, '/etc/hostname'"),
@@ -374,3 +371,103 @@ def test_a_column_is_there_once(tmp_path: Path, header: Sequence[str], what: str
     add_csv(tmp_path / "train.csv", header, [["a.png"] * len(header)])
     there = ", ".join(repr(name.lower()) for name in header)
     assert offenders_of(tmp_path) == [f"train.csv, row 1: {what}; the header has {there}"]
+
+
+def test_harmeme_is_read_as_it_is_distributed(tmp_path: Path) -> None:
+    """Severities map to labels, the other words of the list say whom a meme harms."""
+    add_pictures(tmp_path / "images", "a.png")
+    labels = [["not harmful"], ["somewhat harmful", "individual"], ["very harmful", "society"]]
+    rows = [{"id": "a", "image": "a.png", "labels": label, "text": "x"} for label in labels]
+    for name in ("train", "val", "test"):
+        add_lines(tmp_path / f"{name}.jsonl", *rows)
+    splits = read_splits(tmp_path, required=("train", "validation", "test"))
+    assert [memes.labels.tolist() for memes in splits.values()] == [[0, 1, 1]] * 3
+    (tmp_path / "annotations").mkdir()
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.jsonl").rename(tmp_path / "annotations" / f"{name}.jsonl")
+    assert [memes.labels.tolist() for memes in read_splits(tmp_path).values()] == [[0, 1, 1]] * 3
+    add_lines(tmp_path / "annotations" / "val.jsonl", {**rows[0], "labels": ["harmful"]}, {**rows[0], "labels": 1})
+    assert [one.partition("; ")[0] for one in offenders_of(tmp_path)] == [
+        'annotations/val.jsonl, row 1: unknown label, ["harmful"]',
+        "annotations/val.jsonl, row 2: unknown label, 1",
+    ]
+
+
+def write_mami(folder: Path, num: int = 20) -> Path:
+    header = ["file_name", "misogynous", "shaming", "stereotype", "objectification", "violence", "Text Transcription"]
+    for below, name in (("TRAINING", "training.csv"), ("test", "Test.csv")):
+        add_pictures(folder / below, *(f"{number}.png" for number in range(num)))
+        rows = [[f"{number}.png", str(number % 2), "0", "0", "0", "0", "he said, x"] for number in range(num)]
+        columns = range(7) if below == "TRAINING" else (0, 6)
+        with (folder / below / name).open("w", encoding="utf-8-sig", newline="") as stream:
+            writer = csv.writer(stream, delimiter="\t")
+            writer.writerows([[row[column] for column in columns] for row in [header, *rows]])
+    gold = "".join(f"{number}.png\t{number % 2}\t0\t0\t0\t0\n" for number in range(num))
+    (folder / "test_labels.txt").write_text(gold, "utf-8")
+    return folder
+
+
+def test_mami_is_read_as_it_is_distributed(tmp_path: Path) -> None:
+    """Every tenth row of training.csv is for validation; the labels of the test stand in a file of their own."""
+    splits = read_splits(write_mami(tmp_path), required=("train", "validation", "test"))
+    assert {split: len(memes) for split, memes in splits.items()} == {"train": 18, "validation": 2, "test": 20}
+    assert [meme.row for meme in splits["validation"]] == [10, 20]
+    for memes in splits.values():
+        assert all(meme.label == int(meme.image_path.stem) % 2 for meme in memes)
+        assert {meme.text for meme in memes} == {"he said, x"}
+    before = data_hash(tmp_path)
+    path = tmp_path / "test_labels.txt"
+    path.write_text(path.read_text("utf-8").replace("3.png\t1", "3.png\t0"), "utf-8")
+    assert data_hash(tmp_path) != before
+    path.write_text("0.png\t1\n", "utf-8")
+    assert offenders_of(tmp_path)[0] == "test/Test.csv, row 3: no label for '1.png' in the file of labels"
+
+
+def test_a_faulty_row_of_mami_is_told_once(tmp_path: Path) -> None:
+    (write_mami(tmp_path) / "TRAINING" / "3.png").unlink()
+    assert offenders_of(tmp_path) == ["TRAINING/training.csv, row 5: missing picture, '3.png'"]
+
+
+def test_hateful_memes_unseen_are_read_where_the_seen_are_not(tmp_path: Path) -> None:
+    add_pictures(tmp_path / "img", "a.png")
+    for name in ("train", "dev_unseen", "test_seen", "test_unseen"):
+        add_lines(tmp_path / f"{name}.jsonl", line(text=name))
+    splits = read_splits(tmp_path)
+    assert [memes[0].text for memes in splits.values()] == ["train", "dev_unseen", "test_seen"]
+    assert find_ignored(tmp_path) == ["test_unseen.jsonl"]
+
+
+def test_listings_are_found_in_any_case_unless_two_differ_in_it(tmp_path: Path) -> None:
+    (write_plain_csv(tmp_path) / "train.csv").rename(tmp_path / "Train.CSV")
+    assert read_split(tmp_path, "train")[0].file == "Train.CSV"
+    (tmp_path / "TRAIN.csv").write_bytes((tmp_path / "Train.CSV").read_bytes())
+    assert offenders_of(tmp_path) == [".: 2 files of split train, TRAIN.csv and Train.CSV; keep one"]
+
+
+def test_a_missing_split_names_the_listings_that_are_not_read(tmp_path: Path) -> None:
+    (write_plain_csv(tmp_path) / "validation.csv").rename(tmp_path / "valid.csv")
+    assert find_ignored(tmp_path) == ["valid.csv"]
+    assert offenders_of(tmp_path, required=("validation",)) == [
+        ".: missing file, validation.csv or val.csv or dev.csv; not read: valid.csv"
+    ]
+
+
+@pytest.mark.parametrize("write", [write_multioff, write_plain_csv])
+def test_an_absolute_name_inside_the_folder_is_read(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    memes = [meme.image_path for meme in read_split(write(tmp_path), "train")]
+    (listing,) = tmp_path.rglob("[Tt]rain*.csv")
+    for name in ("a.png", "b.png"):
+        relative = f"pictures/{name}" if write is write_plain_csv else name
+        path = next(path for path in memes if path.name == name)
+        listing.write_text(listing.read_text("utf-8").replace(relative, str(path)), "utf-8")
+    assert [meme.image_path for meme in read_split(tmp_path, "train")] == memes
+
+
+def test_a_backslash_gets_a_hint(challenge: Path) -> None:
+    add_lines(
+        challenge / "train.jsonl", {**line(), "img": "img\\a.png"}, r'{"img": "img\0.png", "text": "", "label": 1}'
+    )
+    assert [one.rpartition("; ")[2] for one in offenders_of(challenge)] == [
+        r"a picture's name is written img/0.png, not img\0.png",
+        "a folder is parted by /, not by a backslash",
+    ]

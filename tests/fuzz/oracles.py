@@ -55,6 +55,12 @@ class Finding(NamedTuple):
     detail: str
 
 
+class _Refusal(str):
+    """The name of the documented error that an input was refused with."""
+
+    __slots__ = ()
+
+
 class Judge:
     """Runs a target on inputs and says which promise was broken; counts what it ran."""
 
@@ -67,6 +73,8 @@ class Judge:
     def look(self, data: bytes) -> Finding | None:
         """Run one input; return the promise it broke."""
         self.num_executions += 1
+        if _peak_kib() > self._peak_kib:  # who made the input grew, not who reads it
+            self._forget_peak()
         before_s = _cpu_s()
         outcome = self._outcome(data)
         cpu_s = _cpu_s() - before_s
@@ -82,7 +90,7 @@ class Judge:
         try:
             answer = self._target.run(data)
         except self._target.accepted as error:
-            return type(error).__name__
+            return _Refusal(type(error).__name__)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - a PanicException of PyO3 is no Exception
@@ -91,7 +99,7 @@ class Judge:
         return answer
 
     def _over_budget(self, outcome: object, cpu_s: float) -> Finding | None:
-        kind = outcome if isinstance(outcome, str) else "answer"
+        kind = outcome if isinstance(outcome, _Refusal) else "answer"
         if cpu_s > MAX_CPU_S:
             return Finding(f"cpu-{kind}", f"took {cpu_s:.2f} s of CPU; the limit is {MAX_CPU_S} s ({kind})")
         if (peak_kib := _peak_kib()) > self._peak_kib:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY_REQUESTS = 401, 403, 429
-_TOKEN = "set the environment variable HF_TOKEN to a token of yours"  # noqa: S105 - says how to give one
+_TOKEN = "set the environment variable HF_TOKEN to a token of yours"  # noqa: S105 - says how to give one # nosec B105
 
 
 def explain(error: Exception, repo_id: str, revision: str) -> str:

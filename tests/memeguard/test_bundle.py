@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from memeguard import bundle as bundle_module
 from memeguard.bundle import Bundle, load_bundle, save_bundle
-from memeguard.bundle_files import read_report
+from memeguard.bundle_files import read_model_config, read_report, read_tokenizer
+from memeguard.config import ImageConfig
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memeguard.torch_runtime import TorchPredictor
@@ -295,3 +297,133 @@ def test_saving_in_half_precision_twice_writes_the_same_bytes(rounded: Bundle, t
     for name in ("first", "second"):
         save_bundle(rounded, tmp_path / name, dtype=torch.float16)
     assert tree_of(tmp_path / "first") == tree_of(tmp_path / "second")
+
+
+@pytest.mark.parametrize(
+    ("member", "change", "message"),
+    [
+        ("image", {"mean": "evil"}, "mean is 'evil'; it must be 3 numbers"),
+        ("image", {"mean": [0.5, float("nan"), 0.5]}, "mean is nan; it must be a number"),
+        ("image", {"std": [0.5, 0.5]}, "std is .*; it must be 3 numbers"),
+        ("image", {"std": [1e-300, 1, 1]}, "std is 1e-300; it must be a number from 0.001"),
+        ("image", {"size": 48}, "image size is 48; the picture tower reads 32"),
+        ("image", {"size": 32.0}, "image size is 32.0; it must be a whole number"),
+        ("text", {"context_length": 78}, "context_length is 78; the text tower has 77 positions"),
+        ("text", {"start_id": 10**6}, "start_id is 1000000; it must be a whole number from 0 to"),
+        ("text", {"max_chunks": True}, "max_chunks is True; it must be a whole number"),
+        ("head", {"projection_dim": 2**40}, "projection_dim is 1099511627776; it must be a whole number"),
+        ("head", {"dropout": [0.1, 0.2, None]}, "dropout is None; it must be a number"),
+        ("labels", {"threshold": True}, "threshold is True; it must be a number"),
+        ("clip", {"text_config": 7}, "text_config is no object but a int"),
+        ("clip", {"projection_dim": "wide"}, "projection_dim is 'wide'"),
+    ],
+)
+def test_a_wrong_setting_is_named(copy: Path, member: str, change: dict[str, object], message: str) -> None:
+    edit_config(copy, lambda content: content["model"][member].update(change))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(copy)
+    with pytest.raises(BundleError, match=message):
+        read_model_config(copy)
+
+
+@pytest.mark.parametrize("name", ["hidden_size", "intermediate_size"])
+def test_a_size_that_would_fill_the_memory_is_refused_before_it_does(copy: Path, name: str) -> None:
+    """At the limit of what a setting may be, a tower would take 100 GB."""
+    edit_config(copy, lambda content: content["model"]["clip"]["text_config"].update({name: 65_536}))
+    with pytest.raises(BundleError, match=r"model\.safetensors does not fit config\.json: size mismatch"):
+        load_bundle(copy)
+
+
+def test_what_only_names_a_network_may_be_anything(copy: Path, bundle_folder: Path, memes: list[PreparedMeme]) -> None:
+    """Were it passed on to transformers, the number of labels would be a dictionary of so many words."""
+    edit_config(copy, lambda content: content["model"]["clip"].update(num_labels=2**31, return_dict=False))
+    assert TorchPredictor.from_folder(copy).logits(memes) == TorchPredictor.from_folder(bundle_folder).logits(memes)
+
+
+def rewrite_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_config(folder, lambda content: content["sha256"].update({path.name: sha256}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
+def test_weights_that_are_no_numbers_of_a_network_are_named(copy: Path, value: float) -> None:
+    name = "head.classifier.1.bias"
+    rewrite_weights(copy, lambda tensors: tensors[name][3:4].fill_(value))
+    with pytest.raises(BundleError, match=rf"the tensor {name} has values from .*; they must be numbers"):
+        load_bundle(copy)
+
+
+def test_tensors_that_are_missing_unknown_or_of_another_type_are_named(bundle_folder: Path, tmp_path: Path) -> None:
+    name = "head.classifier.1.bias"
+    changes: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+        f"lacks the tensor {name}": lambda tensors: tensors.pop(name),
+        "has a tensor that the network has not, more": lambda tensors: tensors.update(more=torch.zeros(1)),
+        f"{name} is of type I64": lambda tensors: tensors.update({name: tensors[name].long()}),
+    }
+    for number, (message, change) in enumerate(changes.items()):
+        copy = tmp_path / str(number)
+        shutil.copytree(bundle_folder, copy)
+        rewrite_weights(copy, change)
+        with pytest.raises(BundleError, match=message):
+            load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"padding": {"strategy": {"Fixed": 99}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 10**6,
+                         "pad_type_id": 0, "pad_token": "x"}},
+            "it pads or truncates",
+        ),
+        (
+            {"added_tokens": [{"id": 10**6, "content": "warm", "single_word": False, "lstrip": False, "rstrip": False,
+                               "normalized": True, "special": False}]},
+            "is not a tokenizer|it has the token id",
+        ),
+        (
+            {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}},
+            "is not a tokenizer",
+        ),
+    ],
+    ids=["padding", "added token", "broken regex"],
+)  # fmt: skip
+def test_a_tokenizer_that_does_not_fit_is_refused(copy: Path, change: dict[str, object], message: str) -> None:
+    path = copy / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}), "utf-8")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    edit_config(copy, lambda content: content["sha256"].update({path.name: sha256}))
+    for read in (load_bundle, read_tokenizer):
+        with pytest.raises(BundleError, match=message):
+            read(copy)
+
+
+def test_a_tokenizer_has_no_more_tokens_than_the_text_tower(copy: Path) -> None:
+    edit_config(copy, lambda content: content["model"]["clip"]["text_config"].update(vocab_size=100))
+    with pytest.raises(BundleError, match=r"it has the token id .*; the text tower has 100 tokens"):
+        load_bundle(copy)
+
+
+def test_a_config_that_is_no_file_is_not_opened(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    os.mkfifo(copy / "config.json")
+    with pytest.raises(BundleError, match=r"it has no config\.json"):
+        load_bundle(copy)
+
+
+def test_nested_json_is_refused(copy: Path) -> None:
+    (copy / "config.json").write_text("[" * 100_000, "utf-8")
+    with pytest.raises(BundleError, match=r"config\.json is not JSON"):
+        load_bundle(copy)
+    (copy / "report.json").write_text("{", "utf-8")
+    with pytest.raises(BundleError, match=r"report\.json is not JSON"):
+        read_report(copy)
+
+
+def test_settings_check_themselves() -> None:
+    with pytest.raises(ValueError, match="mean is 'e'; it must be a number"):
+        ImageConfig(size=32, mean=tuple("evi"))  # type: ignore[arg-type]

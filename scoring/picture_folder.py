@@ -85,7 +85,14 @@ class _Walk:
 
 
 def _is_picture(entry: os.DirEntry[bytes]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in _ENDINGS and not entry.is_dir()  # noqa: PTH122
+    return os.path.splitext(entry.name)[1].lower() in _ENDINGS and not _is_folder(entry)  # noqa: PTH122
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links; said in words by whoever reads the picture
+        return False
 
 
 def _caption_of(name: bytes) -> bytes:

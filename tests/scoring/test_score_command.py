@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from pyarrow import parquet
 
+from memeguard.regular_file import MAX_PICTURE_BYTES
 from memeguard.runtimes import load_predictor
+from scoring.judging import judge
+from scoring.picture_folder import read_folder
 from tests.scoring.conftest import draw, read_rows, score, write_list
 from tests.training.full_disk import largest_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -225,3 +229,72 @@ def test_sorting_names_does_not_need_them_in_memory(
         (memes / name).write_bytes(draw(0))
     assert score(memes, bundle_folder, out).exit_code == 0
     assert names(out) == written
+
+
+def test_what_leads_elsewhere_or_never_ends_costs_its_row_alone(memes: Path, bundle_folder: Path, out: Path) -> None:
+    """A link inside the folder is followed."""
+    for name in ("ok.png", "piped.png", "told.png"):
+        (memes / name).write_bytes(draw(0))
+    (memes.parent / "secret.png").write_bytes(draw(1))
+    for name, target in {
+        "device.png": "/dev/zero",
+        "inside.png": "ok.png",
+        "link.png": "../secret.png",
+        "loop.png": "loop.png",
+        "told.txt": "/etc/hostname",
+    }.items():
+        (memes / name).symlink_to(target)
+    os.mkfifo(memes / "piped.txt")
+    with (memes / "sparse.png").open("wb") as file:
+        file.truncate(MAX_PICTURE_BYTES + 1)
+    assert score(memes, bundle_folder, out).exit_code == 3
+    rows = {row["image"]: (row["error"], row["detail"]) for row in read_rows(out)}
+    assert rows == {
+        "device.png": ("unreadable_file", "image is not a regular file but a device"),
+        "inside.png": ("", ""),
+        "link.png": ("unreadable_file", f"image is a link that leaves the folder {memes}"),
+        "loop.png": ("unreadable_file", "image cannot be read: Too many levels of symbolic links"),
+        "ok.png": ("", ""),
+        "piped.png": ("unreadable_file", "text is not a regular file but a named pipe"),
+        "sparse.png": (
+            "image_too_large",
+            f"image has {MAX_PICTURE_BYTES + 1} bytes; the limit is {MAX_PICTURE_BYTES}",
+        ),
+        "told.png": ("unreadable_file", f"text is a link that leaves the folder {memes}"),
+    }
+
+
+def test_no_cell_is_a_formula_where_the_semicolon_parts_cells(memes: Path, bundle_folder: Path, out: Path) -> None:
+    for name in ("a;=1+1.png", 'b;"=2.png', "c\t=3.png", "d|@x.png"):
+        (memes / name).write_bytes(draw(0)[:-30])
+    (memes / "list.jsonl").write_text(json.dumps({"img": ["x; =1"], "text": ""}), "utf-8")
+    assert score(memes, bundle_folder, out).exit_code == 3
+    assert names(out) == ["a;=1+1.png", 'b;"=2.png', "c\t=3.png", "d|@x.png"]
+    listed = out.with_name("list.csv")
+    assert score(memes / "list.jsonl", bundle_folder, listed).exit_code == 3
+    for path in (out, listed):
+        for separator in ";\t|,":
+            with path.open(encoding="utf-8", newline="") as file:
+                cells = [cell.lstrip() for row in csv.reader(file, delimiter=separator) for cell in row]
+            assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_an_archive_that_is_no_file_is_not_opened(
+    memes: Path, out: Path, tmp_path: Path, place: Callable[[Path], object]
+) -> None:
+    (memes / "ok.png").write_bytes(draw(0))
+    place(tmp_path / "model.mar")
+    result = score(memes, tmp_path / "model.mar", out)
+    assert result.exit_code == 1
+    assert "not a regular file but a" in result.output
+
+
+def test_row_errors_hold_on_to_nothing(memes: Path, bundle_folder: Path) -> None:
+    (memes / "a.png").write_bytes(draw(0))
+    (memes / "a.txt").write_bytes(b"x" * (2 << 20))
+    with read_folder(memes) as source:
+        (item,) = source.items()
+        assert item.fault
+        list(judge(iter([item]), load_predictor(bundle_folder, runtime="torch"), batch_size=1, advance=int))
+    assert (item.fault.__traceback__, item.fault.__cause__, item.fault.__context__) == (None, None, None)

@@ -29,6 +29,7 @@ from memeguard.bundle_files import read_report
 from tests.training import two_processes
 from tests.training.full_disk import largest_file
 from training import stepper
+from training.data.reading import read_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -358,3 +359,24 @@ def test_two_processes_learn_what_one_learns(
     weights = load_file(tmp_path / "one" / "model.safetensors")
     for name, tensor in load_file(tmp_path / "two" / "model.safetensors").items():
         torch.testing.assert_close(tensor, weights[name], rtol=0, atol=1e-5)
+
+
+def test_a_damaged_picture_is_left_out_on_request_and_listed(
+    arguments: list[str], demo_folder: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(demo_folder, tmp_path / "data")
+    path = next((data / "Labelled Images").glob("train_*"))
+    path.write_bytes(path.read_bytes()[:200])
+    command = [*arguments, "--data", str(data), "--out", str(tmp_path / "mine")]
+    refused = invoke(command)
+    assert refused.exit_code == 1
+    assert f"unreadable picture, '{path.name}'" in refused.output
+    result = invoke(command, "--skip-damaged", "1")
+    assert result.exit_code == 0, result.output
+    assert "left out 1 faulty meme:" in result.output
+    report = read_report(tmp_path / "mine")["data"]
+    (line,) = report["skipped"]
+    assert line.startswith("Training_meme_dataset.csv, row ")
+    assert path.name in line
+    assert str(tmp_path) not in line
+    assert report["num_memes"]["train"] == len(read_splits(demo_folder)["train"]) - 1

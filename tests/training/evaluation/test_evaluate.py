@@ -162,3 +162,13 @@ def test_one_label_alone_still_gives_a_report(bundle_folder: Path, demo_folder: 
     assert report.models[MODEL].auroc.value is None
     assert any("All memes of this split are non-offensive" in warning for warning in report.warnings)
     assert write_evaluation(report, data, tmp_path / "out").is_file()
+
+
+def test_faulty_memes_may_be_left_out_and_are_listed(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(demo_folder, tmp_path / "data")
+    next((data / "Labelled Images").glob("validation_*")).unlink()
+    report = evaluate(bundle_folder, data, "validation", device="cpu", num_resamples=20, max_skipped=1)
+    assert report.num == len(read_splits(demo_folder)["validation"]) - 1
+    (line,) = report.skipped
+    assert line.startswith("Validation_meme_dataset.csv, row ")
+    assert any("1 faulty memes were left out" in warning for warning in report.warnings)

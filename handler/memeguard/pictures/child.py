@@ -75,13 +75,14 @@ def _answer_and_exit(control: socket.socket, connection_fd: int) -> None:
         control.close()
         connection = socket.socket(fileno=connection_fd)
         connection.sendall(READY)
-        for _ in range(_MAX_PICTURES):
-            _answer(connection)
+        for left in reversed(range(_MAX_PICTURES)):
+            _answer(connection, more=left > 0)
     finally:  # the kernel closes the connection after it has taken the memory back, so it is not closed here
         os._exit(0)
 
 
-def _answer(connection: socket.socket) -> None:
+def _answer(connection: socket.socket, *, more: bool) -> None:
+    """Decode one picture, and say whether this process takes another one afterwards."""
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     head, data = receive(connection)
@@ -92,11 +93,11 @@ def _answer(connection: socket.socket) -> None:
         }
         image = decode(Picture(**{**fields, "data": bytes(data)}), head["wanted_size"], None)
     except MemeError as error:
-        send(connection, {"code": error.code, "detail": str(error)})
+        send(connection, {"code": error.code, "detail": str(error), "more": more})
     except Exception as error:  # noqa: BLE001 - a mistake of ours, which whoever asked logs
-        send(connection, {"mistake": repr(error)})
+        send(connection, {"mistake": repr(error), "more": more})
     else:
-        send(connection, {"size": image.size}, image.tobytes())
+        send(connection, {"size": image.size, "more": more}, image.tobytes())
 
 
 def _limit(max_bytes: int, limit_s: float) -> None:

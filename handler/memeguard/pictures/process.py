@@ -89,7 +89,7 @@ class _Decoders:
         except (OSError, EOFError):
             connection.close()
             return {}, b""
-        if keep:
+        if keep and answer[0]["more"]:  # or else it is about to end by itself
             with self._lock:
                 self._idle.append(connection)
         else:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from memeguard.errors import DamagedImageError, SlowImageError
+from memeguard.pictures import process
 from memeguard.pictures.process import _Decoders
 from memeguard.preprocess import decode_image
 from tests.memeguard.pictures.bombs import encode, photo
@@ -61,6 +62,17 @@ def test_a_process_that_held_a_large_picture_is_ended(decoders: _Decoders) -> No
     while decoding_processes(decoders) and time.monotonic() < end:
         time.sleep(0.01)
     assert not decoding_processes(decoders)
+
+
+def test_a_process_that_has_decoded_its_last_picture_is_not_asked_again(
+    decoders: _Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture is the last one of its process here."""
+    start = process._START.replace("serve(", "from memeguard.pictures import child\nchild._MAX_PICTURES = 1\nserve(")
+    monkeypatch.setattr(process, "_START", start)
+    for _ in range(10):
+        assert decode_image(STICKER).size == (64, 48)
+    assert not decoders._idle
 
 
 def test_a_process_outlives_a_damaged_picture(decoders: _Decoders) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from memeguard.preprocess import decode_image
 from memeguard.regular_file import read_picture
+from training.data.pictures import CHECKED_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -114,7 +115,8 @@ def _make_group(members: Sequence[tuple[str, Meme]]) -> DuplicateGroup:
 def hash_picture(path: Path) -> bytes:
     """The perceptual hash (pHash, Zauner 2010) of a picture, HASH_SIZE * HASH_SIZE bits."""
     # Equal bytes decode to equal pixels, so that the perceptual hash covers them too.
-    return np.packbits(imagehash.phash(decode_image(read_picture(path)), hash_size=HASH_SIZE).hash).tobytes()
+    picture = decode_image(read_picture(path), wanted_size=CHECKED_SIZE)
+    return np.packbits(imagehash.phash(picture, hash_size=HASH_SIZE).hash).tobytes()
 
 
 def group_near(hashes: Iterable[bytes]) -> dict[bytes, bytes]:

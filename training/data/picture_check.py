@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memeguard.errors import MemeError
 from memeguard.preprocess import decode_image
 from memeguard.regular_file import read_picture
-from training.data.pictures import stream_pictures
+from training.data.pictures import CHECKED_SIZE, stream_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,7 +56,7 @@ def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | Non
         root: A folder that no link may leave.
     """
     try:
-        decode_image(read_picture(path, root=root))
+        decode_image(read_picture(path, root=root), wanted_size=CHECKED_SIZE)
     except FileNotFoundError:
         return "missing picture", "; a folder is parted by /, not by a backslash" if "\\" in path.name else ""
     except OSError as error:

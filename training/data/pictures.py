@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
+# A picture that is only checked or hashed is decoded for this size: a large one then takes as little memory as in a
+# server, one of less than 4 megapixels keeps every pixel.
+CHECKED_SIZE: Final = 512
 _NUM_AHEAD: Final = 64  # pictures under way or waiting to be asked for
 _NUM_REMEMBERED: Final = 4096  # distinct pictures, about 1.5 kB each
 

@@ -14,6 +14,7 @@ from memeguard.checks import check_number, check_whole, check_word
 
 _MAX_WIDTH = 65_536  # of any layer; the largest CLIP has 8,192
 _MAX_LAYERS = 256
+_MAX_POSITIONS = 4096  # of a tower; attention takes their square, and the largest CLIP has 1,025
 _MAX_TOKENS = 1_000_000  # of a vocabulary
 
 
@@ -56,7 +57,7 @@ class TextTowerConfig(_TowerConfig):
         """Raise ``ValueError`` naming the setting that is wrong."""
         super().__post_init__()
         check_whole("vocab_size", self.vocab_size, 1, _MAX_TOKENS)
-        check_whole("max_position_embeddings", self.max_position_embeddings, 3, _MAX_WIDTH)
+        check_whole("max_position_embeddings", self.max_position_embeddings, 3, _MAX_POSITIONS)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             check_whole(name, getattr(self, name), -1, _MAX_TOKENS)
 
@@ -78,6 +79,7 @@ class VisionTowerConfig(_TowerConfig):
         check_whole("num_channels", self.num_channels, 3, 3)
         check_whole("image_size", self.image_size, 1, _MAX_WIDTH)
         check_whole("patch_size", self.patch_size, 1, self.image_size)
+        check_whole("number of patches", (self.image_size // self.patch_size) ** 2, 1, _MAX_POSITIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

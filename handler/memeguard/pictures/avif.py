@@ -11,7 +11,8 @@ from memeguard.pictures.header import Picture
 _MAX_SIZES = 1000  # looked at; a picture in tiles has one for each
 _DECODED_BYTES = 16  # a pixel's with alpha or 10 bits: libavif's planes and RGB, and Pillow's copies; 9 without
 _MOST_BYTES = 270 << 20  # of a large one, which alpha may make too large
-_SIZE = re.compile(rb"ispe\0\0\0\0(?P<item>.{8})|tkhd[\0\1]...(?P<track>.{80})", re.DOTALL)
+# Times take 4 bytes in a tkhd of version 0, 8 in version 1, so that its size comes later (ISO 14496-12, 8.3.2).
+_SIZE = re.compile(rb"ispe\0\0\0\0(?P<item>.{8})|tkhd(?:\0.{75}|\x01.{87})(?P<track>.{8})", re.DOTALL)
 
 
 def read_avif(data: bytes) -> Picture:
@@ -34,5 +35,5 @@ def read_avif(data: bytes) -> Picture:
 def _read_size(found: re.Match[bytes]) -> tuple[int, int]:
     if found["item"]:
         return struct.unpack(">LL", found["item"])
-    width, height = struct.unpack(">LL", found["track"][72:80])  # 16.16 fixed point
+    width, height = struct.unpack(">LL", found["track"])  # 16.16 fixed point
     return width >> 16, height >> 16

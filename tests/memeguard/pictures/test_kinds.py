@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from memeguard.errors import DamagedImageError, UnsupportedImageError
+from memeguard.pictures.avif import read_avif
 from memeguard.preprocess import decode_image
 from tests.memeguard.pictures.bombs import encode
 
@@ -86,6 +87,16 @@ def test_an_avif_is_read_whatever_brand_it_starts_with() -> None:
     for data in (avif, avif.replace(b"ftypavif", b"ftypmif1", 1)):
         pixels = np.asarray(decode_image(data), dtype=float)
         assert pixels.mean((0, 1)) == pytest.approx([255, 0, 0], abs=6)
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"avis"])
+def test_the_size_of_a_moving_avif_is_read_from_its_track(brand: bytes) -> None:
+    """Times take 8 bytes in its header, so that the size stands later than it does in older films."""
+    frames = [Image.new("RGB", (24, 16), colour) for colour in ("red", "blue")]
+    moving = encode(frames[0], "AVIF", save_all=True, append_images=frames[1:]).replace(b"ftypavis", b"ftyp" + brand)
+    assert b"tkhd\1" in moving
+    assert read_avif(moving.replace(b"ispe", b"free")).width == 24
+    assert decode_image(moving).size == (24, 16)
 
 
 @pytest.mark.parametrize("num_bytes", range(2, 10))

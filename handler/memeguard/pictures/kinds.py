@@ -30,7 +30,7 @@ _OTHERS: Final = (
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE),
     (rb"8BPS", "a Photoshop file", _SAVE),
     (rb"gimp xcf", "a GIMP file", _SAVE),
-    (rb"\0\0[\x01\x02]\0", "an icon or cursor", _SAVE),
+    (rb"\0\0[\x01\x02]\0(?!\0\0)", "an icon or cursor", _SAVE),
     (rb"P[1-7][ \t\r\n#]", "a PNM picture", _SAVE),
     (rb"qoif", "a QOI picture", _SAVE),
     (rb".{0,512}?%PDF-", "a PDF document", _SCREENSHOT),

@@ -54,6 +54,7 @@ def bmp(depth: int, compression: int) -> bytes:
         (b'{"image": "a.png"}', "JSON"),
         (b"Dear Sir or Madam", "plain text"),
         (bytes(100), "nothing but zero bytes"),
+        (encode(PIXEL, "TGA"), "of no kind that is known here"),  # starts as a cursor file of no pictures would
         (b"\x81\x90\xf0\x12", "of no kind that is known here"),
     ],
 )

@@ -63,6 +63,8 @@ def read_settings(path: Path, manifest: Any, config: bytes) -> tuple[str, dict[s
         version = model["modelVersion"]
         named = model.get("configFile", CONFIG)
         given = yaml.load(config, _PlainLoader)  # noqa: S506 - a SafeLoader, with less # nosec B506
+        if not hasattr(given, "get"):
+            raise TypeError(f"{CONFIG} holds a {type(given).__name__}, not names and values")  # noqa: TRY301
         settings = {name: given.get(name) for name in (*SNAPSHOT_SETTINGS, *(name for name in LIMITS if name in given))}
     except Exception as error:  # yaml and foreign shapes have many
         raise ModelStoreError(f"archive {path} is damaged: {error!r}") from error

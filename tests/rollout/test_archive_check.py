@@ -183,6 +183,12 @@ def test_yaml_with_anchors_is_refused(tmp_path: Path, config: str) -> None:
     refuse(tmp_path, "has an anchor or an alias")
 
 
+@pytest.mark.parametrize(("config", "kind"), [("[1, 2]\n", "list"), ("", "NoneType"), ("words\n", "str")])
+def test_yaml_that_names_no_settings_is_said_to(tmp_path: Path, config: str, kind: str) -> None:
+    add_archive(tmp_path, "1.0.0", config=config)
+    refuse(tmp_path, f"model-config.yaml holds a {kind}, not names and values")
+
+
 def test_a_setting_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     """TorchServe may take the other one."""
     lines = "".join(f"{name}: {value}\n" for name, value in SETTINGS.items())

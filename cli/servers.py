@@ -12,6 +12,7 @@ import requests
 import proxy
 from cli.errors import ServeError
 from cli.processes import Process
+from cli.run_folder import make_private
 from cli.serve_settings import LOOPBACK, ServeSettings, torchserve_launch
 from proxy.torchserve_client import TorchServeClient
 from proxy.upstream import UpstreamError
@@ -82,6 +83,7 @@ class Servers:
             self._temp = None
             self._archives = self._verify_again()
         self._temp, self._unpacked = TempFolder(), None
+        make_private(self._settings.run_dir)  # it may have been removed meanwhile
         launch = torchserve_launch(self._settings, self._archives, self._default, self._temp.path)
         (self._settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # of an earlier start; its tokens are void
         return Process(

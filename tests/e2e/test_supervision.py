@@ -67,6 +67,7 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
         next_line(server, "the proxy is ready again")
         assert server.predict(good_image, "after gunicorn").status_code == 200
 
+        (tmp_path / "run").rename(tmp_path / "moved")  # somebody tidied up
         [models] = short_tmp.glob("memeguard-*/models")
         shutil.rmtree(models)
         assert "of version 0.1.0 is gone from the temporary folder" in next_line(server, "starting it again in 1 s")

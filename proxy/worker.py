@@ -36,6 +36,7 @@ _SPARE_CONNECTIONS = 16  # kept free by closing those that have been sending a h
 # Closing with unread bytes resets the connection, and the client may lose the answer; but nobody may make us read on.
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 2**20
+_MAX_LENGTH_DIGITS = 18  # of a Content-Length; int() raises beyond 4300
 _HEADER = re.compile(rb"\r\n(content-length|x-request-id|origin):[ \t]*([^\r\n]*)", re.IGNORECASE)
 # What gunicorn's parser cannot read, as (status, code); everything else that it raises is 400.
 _STATUSES: dict[type[BaseException], tuple[int, str]] = {
@@ -57,9 +58,11 @@ _DETAILS = {
 class _Connection:
     client: socket.socket
     has_served: bool = False
+    is_evicted: bool = False
 
     def close_for_reading(self) -> None:
-        """Make its greenlet read an end, and close it."""
+        """End its greenlet's reading, which then closes it; gevent lets a read that waits fail with EBADF."""
+        self.is_evicted = True
         with contextlib.suppress(OSError):
             self.client.shutdown(socket.SHUT_RD)
 
@@ -124,6 +127,9 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         try:
             with gevent.Timeout(self.cfg.keepalive if connection.has_served else HEAD_TIMEOUT_S, False):
                 yield
+        except OSError:
+            if not connection.is_evicted:  # else gunicorn would log a stack trace for each
+                raise
         finally:
             self._heads.pop(connection, None)
 
@@ -189,7 +195,8 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             fields = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(head[:end])}
             client.sendall(self._refusal(fields.get(b"x-request-id", ""), fields.get(b"origin", "")))
             length = fields.get(b"content-length", "")
-            self._linger(client, end + 4 + int(length) if length.isdecimal() else _LINGER_BYTES)
+            is_number = length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS
+            self._linger(client, end + 4 + int(length) if is_number else _LINGER_BYTES)
         return True
 
     def _refusal(self, request_id: str, origin: str) -> bytes:

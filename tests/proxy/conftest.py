@@ -177,12 +177,15 @@ class NarrowProxy:
     log: Path
 
 
-@pytest.fixture
-def narrow(upstream: Upstream, tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[NarrowProxy]:
-    limits = {"slots": 1, "max_waiting": 1, "max_wait_s": 5.0, "allowed_origins": ("https://page.example",)}
+@pytest.fixture(scope="module")
+def narrow(
+    upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
+) -> Iterator[NarrowProxy]:
+    folder = tmp_path_factory.mktemp("narrow")
+    limits = {"slots": 1, "max_waiting": 1, "max_wait_s": 15.0, "allowed_origins": ("https://page.example",)}
     options = ["--workers", "1", "--worker-connections", "450"]
-    with _gunicorn(upstream, tmp_path, *free_ports(1), limits, options) as url:
-        yield NarrowProxy(url=url, log=tmp_path / "output.log")
+    with _gunicorn(upstream, folder, *free_ports(1), limits, options) as url:
+        yield NarrowProxy(url=url, log=folder / "output.log")
 
 
 @contextmanager

@@ -151,7 +151,7 @@ class Admission:
         Raises:
             Problem: 503 where the queue is too long, the wait was, or the client is gone.
         """
-        waiter = _Waiter(num_bytes, is_gone)
+        waiter, is_served = _Waiter(num_bytes, is_gone), False
         if self._waiting and self.is_full:
             raise overloaded()
         with self._lock:
@@ -162,14 +162,16 @@ class Admission:
                 raise overloaded(f"the model was not free within {self.limits.max_wait_s} s; try again")
             if is_gone():
                 raise Problem(503, "client_gone", "the client closed its connection before the model was free")
+            is_served = True
             yield
         finally:
-            self._leave(waiter)
+            self._leave(waiter, is_served=is_served)
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: _Waiter, *, is_served: bool) -> None:
         with self._lock:
             if waiter.granted.is_set():
-                self._note_completion()
+                if is_served:  # those who left say nothing about how fast the model is
+                    self._note_completion()
                 self._num_running -= 1
                 self._num_running_bytes -= waiter.num_bytes
             else:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from proxy.admission import Admission, AdmissionLimits
+from proxy.admission import Admission, AdmissionLimits, _Waiter
 from proxy.log_limit import LineLimit
 from proxy.problems import Problem
 
@@ -110,6 +110,21 @@ def test_who_has_left_costs_nothing() -> None:
     with pytest.raises(Problem, match="closed its connection"), admission.slot(1, is_gone):
         pytest.fail("it was served")
     assert take(admission) == 200
+
+
+def test_who_has_left_says_nothing_about_how_fast_the_model_is() -> None:
+    admission = make(slots=1, max_waiting=64)
+    with ThreadPoolExecutor(1) as pool, admission.slot(1, is_here):
+        waits = pool.submit(take, admission)
+        while not admission._waiting:
+            time.sleep(0.001)
+        for _ in range(40):
+            admission._waiting.appendleft(left := _Waiter(1, is_gone))
+            admission._forget_the_gone()
+            admission._leave(left, is_served=False)
+            admission._looked_s = 0.0
+        assert not admission._completed_s
+    assert waits.result() == 200
 
 
 def test_who_has_left_makes_room_in_the_queue() -> None:

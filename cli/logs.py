@@ -95,6 +95,11 @@ class Log:
     def _write(self) -> None:
         with contextlib.closing(_LogFile(self.path)) as file:
             while (text := self._waiting.get()) is not None:
+                if num_lost := file.num_lost:
+                    file.num_lost = 0
+                    file.emit(logging.makeLogRecord({"msg": f"… {num_lost} lines were left out here"}))
+                    if file.num_lost:  # the disk is still full
+                        file.num_lost = num_lost
                 file.emit(logging.makeLogRecord({"msg": text}))
 
 
@@ -120,12 +125,14 @@ class _LogFile(RotatingFileHandler):
     """A rotating file for its owner alone, which is opened anew after an error, such as a full disk."""
 
     def __init__(self, path: Path) -> None:
+        self.num_lost = 0  # lines that could not be written
         super().__init__(path, maxBytes=MAX_FILE_BYTES, backupCount=NUM_OLD_FILES, encoding="utf-8", delay=True)
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_open_private)  # type: ignore[return-value]
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own signature
+        self.num_lost += 1
         # A stream whose last bytes could not be written cannot even be closed, and would fail for ever.
         stream, self.stream = self.stream, None
         with contextlib.suppress(OSError, ValueError):

@@ -154,7 +154,9 @@ def _stop_signals() -> Iterator[threading.Event]:
     An exception raised by a signal could strike between a program's start and the note that it must be ended.
     """
     stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup asked to outlive the terminal
+        numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield stop

@@ -28,6 +28,8 @@ class MemorySample(NamedTuple):
 def group_of(process: psutil.Process) -> str:
     """What a process does in a server."""
     command = " ".join(process.cmdline())
+    if "guard.py" in command:  # its command line ends with that of the program it guards
+        return _OTHERS
     return next((group for words, group in _GROUPS.items() if words in command), _OTHERS)
 
 

@@ -79,7 +79,8 @@ def test_a_server_that_is_killed_is_started_again_more_slowly_each_time(trial: C
         one.step_until(lambda: one.server.is_ready)
     told = [f"the server was killed by SIGKILL; starting it again in {delay} s" for delay in (0.01, 0.02, 0.04, 0.04)]
     assert one.lines[::2] == told
-    assert one.lines[1::2] == ["the server is ready again after 0 s"] * 4
+    assert len(one.lines) == 8
+    assert all(line.startswith("the server is ready again after ") for line in one.lines[1::2])
 
 
 def test_a_server_that_was_ready_for_long_is_started_again_soon(trial: Callable[..., Trial]) -> None:
@@ -152,6 +153,6 @@ def test_a_watch_knows_since_when_somebody_does_not_answer() -> None:
         assert watch.failing_s("the proxy") < 0.1
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    watch.close()  # at most one more question is out, and one fault is none yet
     watch.reset()
-    assert watch.failing_s("TorchServe") < 0.1
-    watch.close()
+    assert watch.failing_s("TorchServe") == 0.0

@@ -11,7 +11,7 @@ from tests.soak.run import SoakSettings, find_problems, soak
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
 
-_SHORT = SoakSettings(capacity_s=2.0, normal_s=7.0, overload_s=3.0, sample_every_s=0.5, max_drift=0.5)
+_SHORT = SoakSettings(capacity_s=2.0, normal_s=7.0, overload_s=3.0, sample_every_s=0.5, max_drift=0.5, normal_load=0.5)
 
 
 def test_a_loaded_server_answers_refuses_honestly_and_keeps_its_memory(server: Server) -> None:

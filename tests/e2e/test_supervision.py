@@ -44,7 +44,7 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
     """One server lives through it all, since each start takes seconds."""
     for name in (*SECRETS, "PASSED_ON"):
         monkeypatch.setenv(name, "a value of its own")
-    command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", "--patience=3", "--pass-env=PASSED_ON"]
+    command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", "--patience=10", "--pass-env=PASSED_ON"]
     command.append("--allow-origin=https://example.org")
     with serving(command, tmp_path / "run", short_tmp) as server:
         family = server.process.children(recursive=True)
@@ -70,7 +70,7 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
         (tmp_path / "run").rename(tmp_path / "moved")  # somebody tidied up
         [models] = short_tmp.glob("memeguard-*/models")
         shutil.rmtree(models)
-        assert "of version 0.1.0 is gone from the temporary folder" in next_line(server, "starting it again in 1 s")
+        next_line(server, "of version 0.1.0 is gone from the temporary folder")
         next_line(server, "TorchServe is ready again")
         [worker] = find(server, "model_service_worker")
         worker.kill()  # which found nothing to load before
@@ -81,7 +81,7 @@ def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
 
         [java] = find(server, "org.pytorch.serve.ModelServer")
         java.suspend()
-        next_line(server, "TorchServe has not answered for 3 s; starting it again in 2 s")
+        next_line(server, "TorchServe has not answered for 10 s; starting it again in ")
         next_line(server, "TorchServe is ready again")
         assert server.predict(good_image, "after a stop").status_code == 200
 

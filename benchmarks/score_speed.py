@@ -40,7 +40,7 @@ def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[Prep
     with open_source(asked) as source:
         for item in itertools.islice(source.items(), num):
             try:
-                prepared.append(predictor.prepare(read_picture(item.path), item.text))
+                prepared.append(predictor.prepare(read_picture(item), item.text))
             except MemeError as error:
                 print(f"left out: {item.image}: {error}")
     return prepared

@@ -101,9 +101,10 @@ class Process:
         return status is not None and (status < 0 or status > _LARGEST_STATUS)
 
     def last_line(self) -> str:
-        """The last thing it printed, less a Java stack."""
+        """The last thing it printed, without the frames of a Java stack: the innermost cause, if it ended by one."""
         self._log.close()
-        lines = [line for line in self._log.recent() if line.strip() and not line.startswith("\tat ")]
+        frames = ("\tat ", "\t... ")  # "\t... 1 more" stands for frames that were printed before
+        lines = [line for line in self._log.recent() if line.strip() and not line.startswith(frames)]
         return lines[-1] if lines else "it printed nothing"
 
     def stop(self, grace_s: float = _GRACE_S) -> None:

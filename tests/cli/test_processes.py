@@ -136,6 +136,13 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
         assert "/no/such/program cannot be started: No such file" in process.last_line()
 
 
+def test_the_last_line_of_a_java_stack_is_its_innermost_cause(tmp_path: Path) -> None:
+    stack = ["IOException: no keys", "\tat a.A.b(A.java:1)", "Caused by: No space left on device", "\t... 1 more"]
+    with start(tmp_path, f"print({chr(10).join(stack)!r})") as process:
+        wait_until(lambda: process.has_ended)
+        assert process.last_line() == "Caused by: No space left on device"
+
+
 def test_an_alarm_is_the_first_line_with_one_of_the_words(tmp_path: Path) -> None:
     script = "print('all well'); print('cannot load x'); print('cannot load y')"
     with start(tmp_path, script, alarms=["cannot load"]) as process:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -205,32 +205,43 @@ class PeakMemory:
         self.largest = 0
         self._family = family
         self._interval_s = interval_s
-        self._stop = threading.Event()
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Self]:
         """Sample in a thread until the block ends, and once more then."""
-        thread = threading.Thread(target=self._run, daemon=True)
-        thread.start()
         try:
-            yield self
+            with repeating(self.sample, interval_s=self._interval_s):
+                yield self
         finally:
-            self._stop.set()
-            thread.join()
             self.sample()
 
     def sample(self) -> None:
         """Look once."""
-        sizes = [_pss(process) for process in self._family.members()]
+        sizes = [proportional_bytes(process) for process in self._family.members()]
         self.total = max(self.total, sum(sizes))
         self.largest = max(self.largest, *sizes, 0)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self.sample()
+
+@contextlib.contextmanager
+def repeating(look: Callable[[], None], *, interval_s: float) -> Iterator[None]:
+    """Call ``look`` in a thread every ``interval_s`` seconds until the block ends."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(interval_s):
+            look()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
-def _pss(process: psutil.Process) -> int:
+def proportional_bytes(process: psutil.Process) -> int:
+    """The proportional set size of ``process`` in bytes; 0 once it is gone."""
     with contextlib.suppress(*_GONE):
         for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith("Pss:"):

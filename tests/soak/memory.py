@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import psutil
+
+from benchmarks.serving.processes import proportional_bytes, repeating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,32 +50,17 @@ class MemorySampler:
         self.samples: list[MemorySample] = []
         self._root = root
         self._interval_s = interval_s
-        self._stop = threading.Event()
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[Self]:
         """Sample until the block ends."""
-        thread = threading.Thread(target=self._run, daemon=True)
-        thread.start()
-        try:
+        with repeating(self._sample, interval_s=self._interval_s):
             yield self
-        finally:
-            self._stop.set()
-            thread.join()
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            sizes = {
-                group: sum(_size(process) for process in processes)
-                for group, processes in find_processes(self._root).items()
-            }
-            self.samples.append(MemorySample(time.monotonic(), sizes))
-
-
-def _size(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return int(process.memory_full_info().pss)
-    return 0
+    def _sample(self) -> None:
+        groups = find_processes(self._root).items()
+        sizes = {group: sum(map(proportional_bytes, processes)) for group, processes in groups}
+        self.samples.append(MemorySample(time.monotonic(), sizes))
 
 
 def growth(samples: Sequence[MemorySample], group: str) -> tuple[int, int]:

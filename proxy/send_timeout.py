@@ -32,24 +32,21 @@ class SendTimeoutAdapter(HTTPAdapter):
 
 
 def _pool_classes(send_timeout_s: float) -> dict[str, type[HTTPConnectionPool]]:
-    class Connection(HTTPConnection):
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = _limited(HTTPConnection, send_timeout_s)
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = _limited(HTTPSConnection, send_timeout_s)
+
+    return {"http": Pool, "https": SecurePool}
+
+
+def _limited(kind: Any, send_timeout_s: float) -> Any:  # noqa: ANN401 - one of urllib3's two classes
+    class Connection(kind):  # type: ignore[misc] # its type is a variable
         def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
             if self.sock is None:
                 self.connect()
             self.timeout = send_timeout_s  # urllib3 sets it anew before it connects, and before it reads
             super().request(*args, **settings)
 
-    class SecureConnection(HTTPSConnection):
-        def request(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPConnection's own
-            if self.sock is None:
-                self.connect()
-            self.timeout = send_timeout_s
-            super().request(*args, **settings)
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": Pool, "https": SecurePool}
+    return Connection

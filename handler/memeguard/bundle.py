@@ -25,10 +25,11 @@ from memeguard.bundle_files import (
     read_tokenizer,
     write_json,
 )
+from memeguard.checks import check_answer
 from memeguard.classifier import MemeClassifier
 from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
-from memeguard.weights import allocate, check_answer, check_header, check_values
+from memeguard.weights import allocate, check_header, check_values, judge_blank
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -106,5 +107,6 @@ def load_bundle(directory: Path) -> Bundle:
         raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
     classifier.load_state_dict(load_file(directory / WEIGHTS))
     check_values(directory / WEIGHTS, classifier.state_dict())  # in float32, for half precision is slow on a CPU
-    check_answer(directory, classifier.eval())
+    classifier.eval()
+    check_answer(directory, lambda: judge_blank(classifier))
     return Bundle(classifier, tokenizer)

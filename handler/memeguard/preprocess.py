@@ -13,7 +13,7 @@ from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
 from memeguard.pictures.budget import MemoryBudget
 from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_BYTES, decode, drafted_size, whole_bytes
 from memeguard.pictures.kinds import IMAGE_FORMATS, recognise
-from memeguard.pictures.process import decode_apart
+from memeguard.pictures.process import LARGE_BYTES, decode_apart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,6 @@ _MAX_KIND_PIXELS = {"AVIF": 25_000_000}  # where the decoder takes more memory f
 _MAX_DECODED_BYTES = 280 << 20  # of one picture
 _BUDGET = MemoryBudget(300 << 20)  # of all that are decoded at once in this process and in those it has started
 _EXTRA_BYTES = 4 << 20  # for buffers and what is averaged down
-_IN_PROCESS_BYTES = 80 << 20  # more is decoded in a process of its own, so that it goes back when that ends
 _READERS = {
     "JPEG": jpeg.read_jpeg,
     "PNG": png.read_png,
@@ -72,9 +71,9 @@ def decode_image(
     """
     picture, num_bytes = examine(data, max_pixels, wanted_size)
     with _BUDGET.take(num_bytes):
-        if deadline is not None and num_bytes > _IN_PROCESS_BYTES and time.monotonic() > deadline:
+        if deadline is not None and num_bytes > LARGE_BYTES and time.monotonic() > deadline:
             raise BusyError(f"image ({picture.kind}, {picture.width}x{picture.height}) is one too many; send it again")
-        if picture.bounded and (num_bytes <= _IN_PROCESS_BYTES or not wanted_size):
+        if picture.bounded and (num_bytes <= LARGE_BYTES or not wanted_size):
             return decode(picture, wanted_size, timeout_s)
         return decode_apart(picture, wanted_size, timeout_s, num_bytes)
 

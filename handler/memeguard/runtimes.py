@@ -6,12 +6,12 @@ Does not know how they do it. Each is imported when it is chosen, so that a work
 from __future__ import annotations
 
 import importlib.util
-import math
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from memeguard.bundle_files import OPENVINO_CHECKSUMS
+from memeguard.checks import check_answer
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memeguard.preprocess import MAX_PIXELS
@@ -91,17 +91,7 @@ def _load_openvino(
         max_pixels=max_pixels,
         decode_timeout_s=decode_timeout_s,
     )
-    _check_answer(predictor, directory)
-    return predictor
-
-
-def _check_answer(predictor: Predictor, directory: Path) -> None:
-    """Raise ``BundleError`` unless the networks take what config.json says, and give a finite logit for it."""
     size = predictor.config.image.size
     meme = PreparedMeme(np.zeros((3, size, size), dtype=np.uint8), predictor.captions.encode("warm-up"))
-    try:
-        (logit,) = predictor.logits([meme])
-    except Exception as error:  # openvino's words for whatever does not fit
-        raise BundleError(f"bundle {directory} cannot judge a meme: {error}") from error
-    if not math.isfinite(logit):
-        raise BundleError(f"bundle {directory} cannot judge a meme: its answer is {logit}")
+    check_answer(directory, lambda: predictor.logits([meme])[0])
+    return predictor

@@ -28,7 +28,8 @@ from memeguard.pictures.child import PATIENCE, READY, receive, send
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
-_KEPT_BYTES = 80 << 20  # a process that had to decode more is ended, so that its memory goes back
+# What takes more memory to decode is decoded here, and the process that did so is ended: its memory goes back.
+LARGE_BYTES = 80 << 20
 _START_S = 20.0
 MAX_S = 60.0  # of a picture without a limit of its own
 _START = """
@@ -50,7 +51,7 @@ def decode_apart(picture: Picture, wanted_size: int | None, timeout_s: float | N
     limit_s = MAX_S if timeout_s is None else timeout_s
     fields = {**asdict(picture), "data": None}
     head = {"picture": fields, "wanted_size": wanted_size, "limit_s": limit_s, "max_bytes": max_bytes}
-    answer, pixels = _decoders.ask(head, picture.data, limit_s, keep=max_bytes <= _KEPT_BYTES)
+    answer, pixels = _decoders.ask(head, picture.data, limit_s, keep=max_bytes <= LARGE_BYTES)
     if "size" in answer:
         return Image.frombytes("RGB", tuple(answer["size"]), pixels)
     if "code" in answer:

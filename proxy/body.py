@@ -131,7 +131,7 @@ class RequestBody:
     def _raise_if_cut_off(self, cause: Exception | None) -> None:
         if self._reader and self._reader.is_evicted:
             self._failed = True
-            raise overloaded("there is no room left for a form that takes this long; try again") from cause
+            raise overloaded("the form was sent too slowly while the server had no room left; try again") from cause
         if self._deadline and self._deadline.passed:
             self._failed = True
             raise self._too_slow() from cause

@@ -14,7 +14,7 @@ _EXTRAS: Final = frozenset({"model", "torchserve", "proxy", "training", "scoring
 _ALLOWED: Final = frozenset(
     {
         *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC"),
-        *("LLVM-exception", "MIT", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Zlib"),
+        *("LLVM-exception", "MIT", "MIT-CMU", "MPL-2.0", "PSF-2.0", "ZPL-2.1", "Zlib"),
     }
 )
 # Older metadata names licences in words of its own.

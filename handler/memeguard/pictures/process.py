@@ -111,20 +111,21 @@ class _Decoders:
         raise errors.SlowImageError("image cannot be decoded: no process can be started for it")
 
     def _fork(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as opened:
+            ours, theirs = map(opened.enter_context, socket.socketpair())
             socket.send_fds(self._running_forker(), [b"d"], [theirs.fileno()])
-        ours.settimeout(_START_S)
-        if ours.recv(1) != READY:
-            ours.close()
-            raise OSError("the process that forks has died")
+            theirs.close()  # or else its end would not be seen here
+            ours.settimeout(_START_S)
+            if ours.recv(1) != READY:
+                raise OSError("the process that forks has died")
+            opened.pop_all()
         return ours
 
     def _running_forker(self) -> socket.socket:
         if self._control is not None and self._forker is not None and self._forker.poll() is None:
             return self._control
         self._end()
-        control, theirs = socket.socketpair()
+        self._control, theirs = socket.socketpair()
         path = [str(Path(memeguard.__file__).parent.parent), *sys.path]
         with theirs:
             self._forker = subprocess.Popen(
@@ -135,8 +136,7 @@ class _Decoders:
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             )
-        self._control = control
-        return control
+        return self._control
 
     def _end(self) -> None:
         for connection in (*self._idle, self._control):

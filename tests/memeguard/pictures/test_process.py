@@ -114,6 +114,18 @@ def test_a_killed_process_is_replaced(victim: str, decoders: _Decoders) -> None:
     assert len(decoding_processes(decoders)) == 1
 
 
+def test_a_process_that_forks_no_more_is_replaced(decoders: _Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened for its answer is closed: a warning of a socket left open would fail this."""
+    decode_image(STICKER)
+    assert decoders._forker
+    stuck = decoders._forker.pid
+    decoders._idle.pop().close()
+    os.kill(stuck, signal.SIGSTOP)
+    monkeypatch.setattr(process, "_START_S", 3.0)
+    assert decode_image(STICKER).size == (64, 48)
+    assert decoders._forker.pid != stuck
+
+
 def test_a_picture_whose_process_is_killed_is_refused(decoders: _Decoders) -> None:
     decode_image(STICKER)
     (decoder,) = decoding_processes(decoders)

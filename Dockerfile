@@ -17,7 +17,11 @@ COPY cli cli
 COPY handler handler
 COPY proxy proxy
 COPY rollout rollout
+COPY memes memes
+COPY evaluation evaluation
 COPY training training
+COPY archiving archiving
+COPY demo demo
 
 FROM base AS proxy
 RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[proxy]'

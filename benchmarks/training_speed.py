@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from random_backbone import write_vit_b_32
 
+from memes.reading import read_splits
 from training import inputs as inputs_module
 from training.config import TrainingConfig
-from training.data.reading import read_splits
 from training.experiment import Experiment
 from training.stepper import Stepper
 from training.tuning import Tuning

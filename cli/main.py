@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.user_cache import user_cache
+from memeguard.errors import MemeguardError
+from memes.user_cache import user_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +32,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not (isinstance(error, OSError) or _is_ours(error)):
+            if not isinstance(error, OSError | MemeguardError):
                 raise
-            raise click.ClickException(str(error)) from error
-
-
-def _is_ours(error: Exception) -> bool:
-    return type(error).__module__.split(".")[0] in {"memeguard", "training", "scoring", "rollout", "cli"}
+            shown = click.ClickException(str(error))
+            shown.exit_code = error.exit_status if isinstance(error, MemeguardError) else 1
+            raise shown from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -112,9 +111,9 @@ def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
 
     Example: memeguard check-data data/demo --backbone openai/clip-vit-base-patch32
     """
+    from memes.inspection import format_report, inspect_data
+    from memes.reading import read_splits
     from training.backbones import load_tokenizer
-    from training.data.inspection import format_report, inspect_data
-    from training.data.reading import read_splits
 
     splits = read_splits(directory, verify_images=False)  # for their captions; inspect_data verifies
     tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
@@ -134,7 +133,7 @@ def demo_data(directory: Path, seed: int, *, render: bool) -> None:
 
     Example: memeguard demo-data data/demo --seed 1
     """
-    from training.demo.drawing import write_demo_data
+    from demo.drawing import write_demo_data
 
     write_demo_data(directory, seed=seed, render=render)
     click.echo(f"wrote {directory}")
@@ -165,14 +164,14 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, skip_damaged
     import torch
 
     from cli.skipped import tell_skipped
+    from evaluation.metrics_table import format_metrics
     from memeguard.bundle import load_bundle, save_bundle
     from memeguard.bundle_files import read_report
     from memeguard.errors import BundleError
+    from memes.reading import Skipping, data_hash, read_splits
     from training.backbones import find_source
     from training.checkpoint import Checkpoints
-    from training.data.reading import Skipping, data_hash, read_splits
     from training.devices import is_main_process
-    from training.report import format_metrics
     from training.trainer import require_same_training
     from training.trainer import train as fit
 
@@ -266,9 +265,9 @@ def ablate(data: Path, backbone: str, *, cache_dir: Path, skip_damaged: int, as_
     Example: memeguard ablate --data data/demo --epochs 8
     """
     from cli.skipped import tell_skipped
-    from training.data.reading import Skipping, read_splits
-    from training.evaluation.ablation import compare_modalities
-    from training.report import format_metrics
+    from evaluation.metrics_table import format_metrics
+    from memes.reading import Skipping, read_splits
+    from training.ablation import compare_modalities
 
     skipping = Skipping(max_memes=skip_damaged)
     splits = read_splits(data, others=False, skipping=skipping)  # the test split is evaluate's alone
@@ -293,11 +292,11 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
     from cli.skipped import tell_skipped
-    from training.atomic_file import write_whole_json
-    from training.evaluation.evaluate import bundle_name, tabulate
-    from training.evaluation.evaluate import evaluate as measure
-    from training.evaluation.page import write_evaluation
-    from training.report import format_metrics
+    from evaluation.evaluate import bundle_name, tabulate
+    from evaluation.evaluate import evaluate as measure
+    from evaluation.metrics_table import format_metrics
+    from evaluation.page import write_evaluation
+    from memes.atomic_file import write_whole_json
 
     report = measure(bundle, data, split, device=device, max_skipped=skip_damaged)
     tell_skipped(report.skipped)
@@ -364,7 +363,7 @@ def archive(bundle: Path, version: str, model_store: Path, **options: Any) -> No
 
     Example: memeguard archive bundles/mine --version 1.0.0 --data data/mine
     """
-    from training.archive import build_archive
+    from archiving.archive import build_archive
 
     card = build_archive(bundle, version, model_store, **options)
     if card.int8_refused:
@@ -387,7 +386,7 @@ def starter(model_store: Path, *, if_empty: bool) -> None:
 
     if if_empty and holds_archive(model_store):
         return
-    from training.starter import build_starter
+    from archiving.starter import build_starter
 
     click.echo(f"archiving the starter model for {model_store}", err=True)
     card = build_starter(model_store)
@@ -403,7 +402,7 @@ def demo(data: Path, out: Path, model_store: Path) -> None:
 
     Example: memeguard demo
     """
-    from training.demo.build import build_demo
+    from demo.build import build_demo
 
     click.echo(f"training the demo model for {model_store}, about a minute", err=True)
     card = build_demo(data, out, model_store)

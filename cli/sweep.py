@@ -14,9 +14,9 @@ import click
 
 import memeguard
 from cli.skipped import tell_skipped
+from memes.reading import Skipping, data_hash, read_splits
 from training.backbones import find_source
 from training.config import TrainingConfig
-from training.data.reading import Skipping, data_hash, read_splits
 from training.sweep.leaderboard import format_leaderboard
 from training.sweep.results import WINNER, PrepareTraining, list_tunes, write_results
 from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from memeguard.errors import MemeguardError
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -26,7 +28,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH", re.ASCII)
 _FORBIDDEN = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TS_CONFIG_FILE", "TMPDIR"})
 
 
-class EnvironmentNameError(Exception):
+class EnvironmentNameError(MemeguardError):
     """A variable that may not be passed on, and why."""
 
 

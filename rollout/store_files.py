@@ -8,6 +8,8 @@ import os
 import stat
 from typing import IO, TYPE_CHECKING, cast
 
+from memeguard.errors import MemeguardError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -22,7 +24,7 @@ _KINDS = {
 }
 
 
-class ModelStoreError(Exception):
+class ModelStoreError(MemeguardError):
     """A model store from which nothing can be served, and why."""
 
 

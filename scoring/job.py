@@ -16,7 +16,10 @@ from tqdm import tqdm
 
 import memeguard
 from memeguard.bundle_files import hash_file, read_model_config
+from memeguard.bundle_source import hash_bundle, open_bundle
+from memeguard.devices import resolve_device
 from memeguard.runtimes import AUTO, choose_runtime, load_predictor
+from memes.atomic_file import write_whole_json
 from scoring.errors import ScoringError
 from scoring.judging import chunk_size, judge, num_cores
 from scoring.meme_table import KINDS, read_table
@@ -24,8 +27,6 @@ from scoring.parquet_file import require_pyarrow, write_parquet
 from scoring.partial_output import PartialOutput, Progress, require_same_job, sync_folder
 from scoring.picture_folder import read_folder
 from scoring.verdict_row import VerdictRow, format_row
-from training.atomic_file import write_whole_json
-from training.evaluation.bundle_source import hash_bundle, open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +179,7 @@ def _check_output(out: Path) -> None:
 
 def _describe(asked: ScoringSettings, source: Source, bundle: Path) -> dict[str, Any]:
     """All on which the bytes of the output depend, but for the pictures and the processor."""
-    device = _resolve_device(asked.device)
+    device = resolve_device(asked.device)
     return {
         "source": source.kind,
         "source_sha256": source.sha256,
@@ -281,23 +282,11 @@ def _partial_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
-def _resolve_device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch  # noqa: PLC0415 - for this question alone
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _load(folder: Path, job: dict[str, Any]) -> Predictor:
-    device = job["device"]
-    try:
-        return load_predictor(
-            folder,
-            runtime=job["runtime"],
-            device=device,
-            num_streams=num_cores(),
-            decode_timeout_s=_DECODE_TIMEOUT_S,
-        )
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-        raise ScoringError(f"device {device!r} is not available here: {error}") from error
+    return load_predictor(
+        folder,
+        runtime=job["runtime"],
+        device=job["device"],
+        num_streams=num_cores(),
+        decode_timeout_s=_DECODE_TIMEOUT_S,
+    )

@@ -1,6 +1,6 @@
 """Read a list of memes, a CSV or JSON lines, each row naming a picture and its caption.
 
-Does not know how a CSV's or a JSON line's bytes are told apart from others: ``training.data.text_file`` does.
+Does not know how a CSV's or a JSON line's bytes are told apart from others: ``memes.text_file`` does.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memeguard.errors import MemeError, MissingPartError
+from memes.listings import find_name
+from memes.meme import DataError, Offenders
+from memes.plain_csv import IMAGE_COLUMNS, TEXT_COLUMNS
+from memes.text_file import check_text, open_text
 from scoring.errors import InvalidRowError, ScoringError
 from scoring.meme_source import Item, Source, let_go
-from training.data.listings import find_name
-from training.data.memes import DataError, Offenders
-from training.data.plain_csv import IMAGE_COLUMNS, TEXT_COLUMNS
-from training.data.text_file import check_text, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from training.data.text_file import TextFile
+    from memes.text_file import TextFile
 
 _COLUMNS: Final = {"image": (*IMAGE_COLUMNS, "img"), "text": TEXT_COLUMNS}
 

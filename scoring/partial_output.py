@@ -15,9 +15,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from memes.atomic_file import write_whole_json
 from scoring.errors import ScoringError
 from scoring.verdict_row import HEADER
-from training.atomic_file import write_whole_json
 
 if TYPE_CHECKING:
     from pathlib import Path

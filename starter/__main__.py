@@ -16,20 +16,20 @@ import click
 import torch
 import transformers
 
+from memes.meme import DataError
+from memes.reading import read_split
 from starter.distill import PICTURE_RECIPE, TEXT_RECIPE, PictureLesson, TextLesson, learn, read_weights
 from starter.lessons import Illustrated, PictureLessons, TextLessons, write_picture_lessons, write_text_lessons
 from starter.materials import MaterialError, fetch_packages, fetch_teachers, find_pictures
 from starter.student import Student, make_student, save_student
 from starter.texts import collect_texts
 from training.config import TrainingError
-from training.data.memes import DataError
-from training.data.reading import read_split
 from training.file_lock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 STAGES: Final = ("texts", "pictures", "text-tower", "picture-tower", "export")
 _CROPS_PER_MEME: Final = 8

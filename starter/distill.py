@@ -27,11 +27,11 @@ from memeguard.captions import CaptionTokenizer, collate_captions
 from memeguard.classifier import CaptionTensors, MemeClassifier
 from memeguard.config import ImageConfig, ModelConfig, TextConfig
 from memeguard.torch_runtime import channel_statistics, normalize_pixels
+from memes.misreading import misread
 from starter.student import PICTURE_SIZE, Student
 from starter.teachers import PICTURE_DIM, TEXT_DIM
 from training.checkpoint import Checkpoint
 from training.config import TrainingError
-from training.misreading import misread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

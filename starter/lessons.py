@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from memeguard.preprocess import decode_image, resize_image
 from memeguard.regular_file import read_picture
+from memes.atomic_file import write_whole
 from starter.crops import draw_crop
 from starter.student import PICTURE_SIZE
 from starter.teachers import PICTURE_DIM, TEXT_DIM, PictureTeacher, SentenceTeacher
-from training.atomic_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image
 
+from memeguard.errors import MemeguardError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,7 @@ _MAX_PIXELS: Final = 20_000_000
 _WORDNET_SPEECH: Final = ("noun", "verb", "adj", "adv")
 
 
-class MaterialError(Exception):
+class MaterialError(MemeguardError):
     """A package that cannot be had, and why."""
 
 

@@ -16,18 +16,18 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from memeguard.bundle_source import open_bundle
 from memeguard.runtimes import load_predictor
-from training.augmentation import blank_picture
-from training.data.meme_file import label_array
-from training.data.reading import read_split
-from training.evaluation.bundle_source import open_bundle
-from training.misreading import misread
+from memes.augmentation import blank_picture
+from memes.meme_file import label_array
+from memes.misreading import misread
+from memes.reading import read_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memeguard.predictor import Predictor, PreparedMeme, Verdict
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 _SEED: Final = 0
 _BATCH: Final = 32

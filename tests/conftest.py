@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.bundle import Bundle
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,7 +93,7 @@ def clip_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def demo_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few drawn memes in MultiOFF's layout; nobody may change it."""
-    from training.demo.drawing import write_demo_data  # noqa: PLC0415
+    from demo.drawing import write_demo_data  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("data") / "demo"
     write_demo_data(folder, num_train=40, num_validation=16, num_test=12)
@@ -103,6 +103,6 @@ def demo_folder(_one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def demo_splits(demo_folder: Path) -> dict[str, list[Meme]]:
     """``demo_folder`` as it is read."""
-    from training.data.reading import read_splits  # noqa: PLC0415
+    from memes.reading import read_splits  # noqa: PLC0415
 
     return read_splits(demo_folder)

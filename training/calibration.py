@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 
+from evaluation.metrics import choose_threshold, to_probabilities
 from memeguard.config import LabelConfig
-from training.evaluation.metrics import choose_threshold, to_probabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 from memeguard.config import Modalities
+from memeguard.errors import MemeguardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +52,7 @@ _PRESETS: Final[Mapping[Tune | None, dict[str, Any]]] = {
 _BACKBONE_LEARNING_RATES: Final[dict[Tune, float]] = {"lora": 2e-4, "last-blocks": 1e-5, "full": 1e-5}
 
 
-class TrainingError(Exception):
+class TrainingError(MemeguardError):
     """Training that cannot start or cannot go on, and why."""
 
 

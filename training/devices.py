@@ -12,25 +12,19 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.state import AcceleratorState
 
-from training.config import Precision, TrainingError
+from memeguard.devices import resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from training.config import Precision
 
-def resolve_device(name: str) -> str:
-    """``auto`` is a GPU where there is one, raises ``TrainingError`` for a device this machine lacks."""
-    if name == "auto" and not torch.cuda.is_available():
-        return "cpu"
-    if name in {"auto", "cuda"} and torch.cuda.is_available():
-        # By number, where there are several: a bare "cuda" is the first one in every new thread.
-        return str(PartialState().device)
-    try:
-        if torch.empty(0, device=name).is_meta:
-            raise RuntimeError("nothing can be computed on it")  # noqa: TRY301 - refused like the others
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"device {name!r} is not available here: {error}") from error
-    return name
+
+def training_device(name: str) -> str:
+    """``auto`` is a GPU where there is one, each process's own; raises ``DeviceError`` for one this machine lacks."""
+    device = resolve_device(name)
+    # By number, where there are several: a bare "cuda" is the first one in every new thread.
+    return str(PartialState().device) if device == "cuda" else device
 
 
 def is_main_process() -> bool:

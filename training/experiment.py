@@ -19,14 +19,15 @@ from memeguard.classifier import MemeClassifier
 from memeguard.config import HeadConfig, ModelConfig
 from memeguard.predictor import MemePreparer
 from memeguard.torch_runtime import TorchPredictor
+from memes.meme import Label
+from memes.meme_file import label_array
+from memes.preparing import check_captions
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights
 from training.config import Storage, TrainingConfig, TrainingError, Tune
-from training.data.meme_file import label_array
-from training.data.memes import Label
-from training.devices import resolve_device, use_threads
+from training.devices import training_device, use_threads
 from training.feature_cache import FeatureCache
-from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs, check_captions
+from training.inputs import FeatureInputs, Inputs, PixelInputs, SubsetInputs
 from training.loop import fit, predict_logits
 from training.tuning import Tuning, choose_tune
 
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from memes.meme import Meme
     from training.backbones import Source
     from training.checkpoint import Checkpoint
-    from training.data.memes import Meme
 
 _SPLITS: Final = ("train", "validation")
 # A backbone from scratch has no features worth protecting: much dropout would only slow it down.
@@ -74,18 +75,19 @@ class Experiment:
             backbone_name: See ``load_backbone``.
             tune: What the settings to come have in common.
             storage: The same.
-            device: See ``resolve_device``.
+            device: See ``training_device``.
             cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
 
         Raises:
             TrainingError: A split is empty or holds one label only, or ``tune`` does not suit the backbone.
             BackboneError: The backbone cannot be loaded.
+            DeviceError: This machine has no such device.
             DataError: A caption has more tokens than the model may read.
         """
         _check_splits(splits)
         self.memes = {name: splits[name] for name in _SPLITS}
         self.labels = {name: label_array(memes) for name, memes in self.memes.items()}
-        self._device = resolve_device(device)
+        self._device = training_device(device)
         self._backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
         self._storage = storage
         if storage == "fp16":  # before a frozen backbone's features are read

@@ -16,10 +16,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold
 
 from memeguard.regular_file import read_picture
+from memes.duplicates import group_near, hash_picture, normalize_text
+from memes.meme import Label
+from memes.pictures import map_pictures
 from training.config import TrainingError
-from training.data.duplicates import group_near, hash_picture, normalize_text
-from training.data.memes import Label
-from training.data.pictures import map_pictures
 from training.feature_cache import FeatureCache
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 MIN_JACCARD: Final = 0.7  # of the words of two captions that count as the same
 _PAIRS_AT_ONCE: Final = 2**19  # of captions that are compared, some hundred bytes each

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
 import random
 import tempfile
 import weakref
@@ -17,27 +16,23 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from memeguard.errors import MemeError
 from memeguard.torch_runtime import collate_memes
-from training.augmentation import augment
-from training.data.memes import DataError
+from memes.augmentation import augment
+from memes.preparing import DECODING_THREADS, batches_of, encode_memes, prepare_meme, read_picture
 from training.feature_cache import feature_key
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from torch import Tensor, nn
 
     from memeguard.classifier import MemeClassifier
     from memeguard.predictor import MemePreparer, PreparedMeme
     from memeguard.torch_runtime import TorchPredictor
-    from training.data.memes import Meme
+    from memes.meme import Meme
     from training.feature_cache import FeatureCache
 
-_DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
-_BATCH: Final = 32
 _KEPT_BYTES: Final = 128 * 2**20  # decoded memes that stay in memory: 10,000 of 64 pixels a side, 890 of 224
 _AHEAD_BYTES: Final = 256 * 2**20  # batches that are made while the network learns from an earlier one
 _SPOOLED_BYTES: Final = 16 * 2**20  # features that stay in memory: of 4,000 memes, if they are 512 numbers wide
@@ -79,12 +74,12 @@ class PixelInputs:
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
         """Pixels [B, 3, size, size] and captions."""
-        pool = ThreadPoolExecutor(_DECODING_THREADS)
+        pool = ThreadPoolExecutor(DECODING_THREADS)
         pending: deque[Future[tuple[Any, ...]]] = deque()
         try:
             for batch in rows:
                 pending.append(pool.submit(self._load, batch))
-                if len(pending) > min(_DECODING_THREADS, _AHEAD_BYTES // (len(batch) * self._num_bytes)):
+                if len(pending) > min(DECODING_THREADS, _AHEAD_BYTES // (len(batch) * self._num_bytes)):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -111,7 +106,7 @@ class PixelInputs:
     def _decode(self, row: int) -> PreparedMeme:
         if row in self._kept:
             return self._kept[row]
-        prepared = _prepare_meme(self._preparer, self._memes[row])
+        prepared = prepare_meme(self._preparer, self._memes[row])
         if row < self._max_kept:
             self._kept[row] = prepared
         return prepared
@@ -130,7 +125,7 @@ class FeatureInputs:
             _SPOOLED_BYTES, dir=str(cache.directory) if cache and cache.directory else None
         )
         weakref.finalize(self, self._file.close)
-        for batch in _batches(memes, title):
+        for batch in batches_of(memes, title):
             self._file.write(_read_features(predictor, batch, cache).tobytes())
 
     def __len__(self) -> int:
@@ -185,12 +180,12 @@ def _read_features(predictor: TorchPredictor, memes: Sequence[Meme], cache: Feat
     Unless the cache has all of them, all are computed: a feature's last bits depend on the batch it is computed in, and
     a damaged entry must not make another bundle. What was cached from other data keeps the bits that it had there.
     """
-    pictures = [_read_picture(meme) for meme in memes]
+    pictures = [read_picture(meme) for meme in memes]
     keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]
     known = cache.read(keys) if cache else {}
     if len(known) < len(set(keys)):
-        with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-            prepared = list(pool.map(functools.partial(_prepare_meme, predictor), memes, pictures))
+        with ThreadPoolExecutor(DECODING_THREADS) as pool:
+            prepared = list(pool.map(functools.partial(prepare_meme, predictor), memes, pictures))
         with torch.no_grad():
             features_B2D = torch.cat(encode_memes(predictor, prepared), dim=1)
         computed = dict(zip(keys, features_B2D.numpy(force=True), strict=True))
@@ -198,51 +193,3 @@ def _read_features(predictor: TorchPredictor, memes: Sequence[Meme], cache: Feat
             cache.write({key: feature for key, feature in computed.items() if key not in known})
         known = computed | known
     return np.stack([known[key] for key in keys]).astype(np.float32, copy=False)
-
-
-def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
-    """Picture and caption features [B, D] of one batch."""
-    pixels_BCHW, captions = collate_memes(memes, predictor.config.image, predictor.device)
-    return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)
-
-
-def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
-    """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
-    offenders = []
-    for meme in memes:
-        try:
-            preparer.captions.encode(meme.text)
-        except MemeError as error:
-            offenders.append(f"{meme.where}: {error}")
-    if offenders:
-        raise DataError(offenders)
-
-
-def prepare_memes(preparer: MemePreparer, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
-    """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
-    with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        for batch in _batches(memes, title):
-            yield from pool.map(functools.partial(_prepare_meme, preparer), batch)
-
-
-def _prepare_meme(preparer: MemePreparer, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
-    """Decode a meme, whose ``picture`` may have been read already; raises ``DataError``."""
-    try:
-        return preparer.prepare(_read_picture(meme) if picture is None else picture, meme.text)
-    except MemeError as error:  # it was fine when the data was read
-        raise DataError([f"{meme.where}: {error}"]) from error
-
-
-def _read_picture(meme: Meme) -> bytes:
-    try:
-        return meme.read_picture()
-    except OSError as error:
-        raise DataError([f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}"]) from error
-
-
-def _batches(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:
-    with tqdm(total=len(memes), desc=title, unit="meme", disable=None) as progress:
-        for start in range(0, len(memes), _BATCH):
-            batch = memes[start : start + _BATCH]
-            yield batch
-            progress.update(len(batch))

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from evaluation.metrics import score_predictions, to_probabilities
 from training.config import TrainingConfig, TrainingError
-from training.evaluation.metrics import score_predictions, to_probabilities
 from training.stepper import Stepper, draw_seed
 
 if TYPE_CHECKING:

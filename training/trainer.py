@@ -9,15 +9,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import memeguard
+from evaluation.baselines import score_with_majority, score_with_tfidf
+from evaluation.comparison import find_warnings, measure
+from evaluation.metrics import measure_scores
+from evaluation.report import MAJORITY, MODEL, TFIDF
+from evaluation.statistics import Scores
 from memeguard.bundle import Bundle
 from training.calibration import calibrate
 from training.config import TrainingConfig, TrainingError, describe_differences
 from training.cross_validation import part_into_folds, predict_out_of_fold
-from training.evaluation.baselines import score_with_majority, score_with_tfidf
-from training.evaluation.comparison import find_warnings, measure
-from training.evaluation.metrics import measure_scores
-from training.evaluation.report import MAJORITY, MODEL, TFIDF
-from training.evaluation.statistics import Scores
 from training.experiment import Experiment
 from training.loop import predict_probabilities
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.classifier import MemeClassifier
+    from memes.meme import Meme
     from training.backbones import Source
     from training.checkpoint import Checkpoints
-    from training.data.memes import Meme
 
 
 class TrainingResult(NamedTuple):

@@ -68,7 +68,7 @@ def measure_ceiling(
         num_threads = len(os.sched_getaffinity(0))
         settings = {**read_settings(archive).get("memeguard", {}), "num_threads": num_threads, "device": device}
         arguments = [libraries, json.dumps(settings), json.dumps(batch_sizes), str(seconds)]
-        # -I and -S leave nothing of this source tree on the path, as in training/archive.py.
+        # -I and -S leave nothing of this source tree on the path, as in archiving/archive.py.
         command = [sys.executable, "-I", "-S", "-c", _SCRIPT, *arguments]
         environment = {"OMP_NUM_THREADS": str(num_threads), **os.environ}
         done = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)

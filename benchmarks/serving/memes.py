@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from training.data.reading import read_split
-from training.demo.drawing import draw_demo_memes
+from demo.drawing import draw_demo_memes
+from memes.reading import read_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

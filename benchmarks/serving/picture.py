@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.serving.asked import OURS, ceiling, median, targets_seen
 from benchmarks.serving.report import NAMES
-from training.evaluation.plot_style import BLUE, GREY, VERMILION, paint
+from evaluation.plot_style import BLUE, GREY, VERMILION, paint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

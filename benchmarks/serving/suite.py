@@ -23,7 +23,7 @@ from benchmarks.serving.loadgen_check import measure_generator
 from benchmarks.serving.memes import read_memes
 from benchmarks.serving.servers import StartError, peer_python, plan_memeguard, plan_memeguard_float, plan_peer, serving
 from benchmarks.serving.settings import Run
-from training.demo.drawing import write_demo_data
+from demo.drawing import write_demo_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,13 @@ from typing import ClassVar, TypeVar
 _E = TypeVar("_E", bound=Exception)
 
 
-class MemeError(Exception):
+class MemeguardError(Exception):
+    """Anything that a person can mend: the command line shows it as one message and ends with ``exit_status``."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class MemeError(MemeguardError):
     """A meme that cannot be judged; ``code`` is a stable, machine-readable name of the reason."""
 
     code: ClassVar[str]
@@ -64,8 +70,12 @@ class BusyError(MemeError):
     code = "busy"
 
 
-class BundleError(Exception):
+class BundleError(MemeguardError):
     """A bundle that is damaged, incomplete, foreign, or of another format version."""
+
+
+class DeviceError(MemeguardError):
+    """A device to compute on that this machine lacks."""
 
 
 def detached(error: _E) -> _E:

@@ -2,7 +2,7 @@
 
 Networks that were quantized compute in int8, others in bf16 where the CPU has AMX and in float32 elsewhere.
 
-Does not know how the networks were converted (``training.conversion``), and needs neither torch nor transformers.
+Does not know how the networks were converted (``archiving.conversion``), and needs neither torch nor transformers.
 
 Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C channels, H height, W width.
 """

@@ -16,13 +16,13 @@ from sklearn.metrics import roc_auc_score
 
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
+from memes.reading import read_split
 from tests.e2e.conftest import REPOSITORY, Server, readme_block, run_memeguard, serving
 from tests.e2e.test_readme import shell
-from training.data.reading import read_split
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
-    from training.starter import STARTER_FOLDER, VERSION
+    from archiving.starter import STARTER_FOLDER, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

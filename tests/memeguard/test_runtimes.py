@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 import memeguard
+from archiving.conversion import convert_to_openvino
 from memeguard.bundle import Bundle, load_bundle, save_bundle
 from memeguard.errors import BundleError
 from memeguard.runtimes import choose_runtime, load_predictor
 from memeguard.torch_runtime import TorchPredictor
-from training.conversion import convert_to_openvino
 
 if TYPE_CHECKING:
     from memeguard.predictor import Predictor, PreparedMeme

@@ -15,12 +15,12 @@ from starter.measure import caption_variants, main, measure_robustness
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
-    from training.archive import build_archive
+    from archiving.archive import build_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 
 @pytest.mark.parametrize("served", [False, True], ids=["bundle", "archive"])

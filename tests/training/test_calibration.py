@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.metrics import score_predictions
 from memeguard.predictor import non_offensive_probability
 from training.calibration import calibrate, fit_temperature, undo_class_weights
-from training.evaluation.metrics import score_predictions
 
 if TYPE_CHECKING:
     from memeguard.bundle import Bundle

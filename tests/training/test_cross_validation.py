@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from memes.meme import Label, Meme
 from training import cross_validation
 from training.calibration import calibrate
 from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
 from training.cross_validation import OutOfFold, choose_num_folds, part_into_folds, predict_out_of_fold
-from training.data.memes import Label, Meme
 from training.experiment import Experiment
 from training.folds import group_duplicates
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from accelerate import PartialState
 
-from training.config import Precision, TrainingError
-from training.devices import is_main_process, make_accelerator, resolve_device
+from memeguard.errors import DeviceError
+from training.devices import is_main_process, make_accelerator, training_device
+
+if TYPE_CHECKING:
+    from training.config import Precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["abacus", "cuda:99", "mps", ""])
 def test_a_device_this_machine_lacks_is_refused(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"device '{name}' is not available here"):
-        resolve_device(name)
+    with pytest.raises(DeviceError, match=f"device '{name}' is not available here"):
+        training_device(name)
 
 
 @pytest.mark.parametrize(
@@ -28,8 +33,8 @@ def test_auto_is_a_gpu_where_there_is_one_and_accelerate_may_use_it(
     PartialState()
     monkeypatch.setitem(PartialState._shared_state, "device", torch.device(accelerates))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert resolve_device("auto") == name
-    assert resolve_device("cpu") == "cpu"
+    assert training_device("auto") == name
+    assert training_device("cpu") == "cpu"
 
 
 def test_auto_is_the_gpu_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +42,7 @@ def test_auto_is_the_gpu_of_this_process(monkeypatch: pytest.MonkeyPatch) -> Non
     PartialState()
     monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda", 1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda:1"
+    assert training_device("auto") == "cuda:1"
 
 
 @pytest.mark.parametrize(("precision", "mixed"), [("auto", "no"), ("fp32", "no"), ("bf16", "bf16")])

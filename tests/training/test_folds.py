@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from memes.meme import Label, Meme
 from training import folds as folds_module
 from training.config import TrainingError
-from training.data.memes import Label, Meme
 from training.folds import assign_folds, group_duplicates
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from memeguard.torch_runtime import TorchPredictor, collate_memes
+from memes.meme import DataError, Label, Meme
+from memes.preparing import DECODING_THREADS
 from tests.training.full_disk import largest_file
 from training import inputs as inputs_module
-from training.data.memes import DataError, Label, Meme
 from training.feature_cache import FeatureCache
 from training.inputs import FeatureInputs, PixelInputs, SubsetInputs, check_captions, prepare_memes
 from training.loop import predict_logits
@@ -136,7 +137,7 @@ def test_few_batches_are_decoded_ahead(predictor: CountingPredictor, memes: list
     with closing(PixelInputs(predictor, memes).batches(rows)) as batches:
         for _ in range(3):
             next(batches)
-    assert next(taken) <= 3 + 2 * inputs_module._DECODING_THREADS
+    assert next(taken) <= 3 + 2 * DECODING_THREADS
     assert threading.active_count() == before
 
 

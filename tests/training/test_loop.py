@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memeguard.classifier import FusionHead, MemeClassifier
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 
 class ScriptedNetwork(nn.Module):

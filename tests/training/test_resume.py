@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from training.data.memes import Meme
+    from memes.meme import Meme
 
 NUM_TRAIN, BATCH, NUM_EPOCHS = 20, 8, 4
 NUM_STEPS = NUM_EPOCHS * 3  # the last batch of an epoch has four memes

@@ -26,10 +26,10 @@ from torch.nn import functional
 from cli.main import main
 from memeguard.bundle import load_bundle
 from memeguard.bundle_files import read_report
+from memes.reading import read_splits
 from tests.training import two_processes
 from tests.training.full_disk import largest_file
 from training import stepper
-from training.data.reading import read_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Each process is forked from one that has imported torch already; this saves seconds and changes nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["training.trainer", "training.checkpoint", "training.report", __name__])
+CONTEXT.set_forkserver_preload(["training.trainer", "training.checkpoint", "evaluation.metrics_table", __name__])
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -17,19 +17,19 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from evaluation.metrics import measure_scores
+from evaluation.report import MODEL
+from evaluation.scorers import score_with_bundle
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
+from memes.meme import DataError, Label, Meme
+from memes.reading import read_splits
 from training.backbones import Source, load_backbone
 from training.calibration import calibrate
 from training.checkpoint import Checkpoints
 from training.config import TrainingConfig, TrainingError
 from training.cross_validation import part_into_folds, predict_out_of_fold
-from training.data.memes import DataError, Label, Meme
-from training.data.reading import read_splits
-from training.evaluation.metrics import measure_scores
-from training.evaluation.report import MODEL
-from training.evaluation.scorers import score_with_bundle
 from training.experiment import Experiment
 from training.loop import predict_logits
 from training.trainer import TrainingResult, require_same_training, train

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from memeguard.config import ImageConfig, TextConfig
+from memes.user_cache import user_cache
 from training.backbones.description import read_clip_config, read_image_config, read_tokenizer
 from training.backbones.hub import HubRepository
 from training.backbones.places import COMPACT, COMPACT_FOLDER, BackboneError, LocalFolder, Source
 from training.backbones.tiny import TINY, TINY_IMAGE, make_tiny, train_tokenizer
 from training.backbones.trust import check_first_seen
 from training.backbones.weights import build_clip, find_weights
-from training.user_cache import user_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

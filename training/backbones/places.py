@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from memeguard.errors import MemeguardError
+
 COMPACT: Final = "compact"
 COMPACT_FOLDER: Final = Path(__file__).parents[2] / "starter" / "compact"
 
 
-class BackboneError(Exception):
+class BackboneError(MemeguardError):
     """A backbone that cannot be loaded, or is no CLIP."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tqdm import tqdm
 
-from training.atomic_file import write_whole_json
+from memes.atomic_file import write_whole_json
 from training.backbones.places import BackboneError
 from training.file_lock import hold
 

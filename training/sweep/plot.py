@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from training.evaluation.plot_style import BLUE, GREY, VERMILION, paint
+from evaluation.plot_style import BLUE, GREY, VERMILION, paint
 from training.sweep.leaderboard import align, format_auroc, label_columns
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
+from evaluation.baselines import score_with_tfidf
+from evaluation.metrics import measure_scores
 from memeguard.bundle import save_bundle
 from memeguard.bundle_files import CONFIG
-from training.atomic_file import write_whole, write_whole_json
+from memes.atomic_file import write_whole, write_whole_json
 from training.config import TrainingConfig
-from training.evaluation.baselines import score_with_tfidf
-from training.evaluation.metrics import measure_scores
 from training.experiment import Experiment
 from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Leaderboard
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from memes.meme import Meme
     from training.config import Tune
-    from training.data.memes import Meme
 
 WINNER: Final = "winner"
 REBUILT: Final = "rebuilt"  # where the command puts the same bundle

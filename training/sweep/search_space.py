@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from memeguard.errors import MemeguardError
 from training.config import TrainingConfig, TrainingError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MAX_CONFIGURATIONS: Final = 10_000  # at three seeds of a second each: a night
 _NOT_SWEPT: Final = frozenset({"augment", "device", "seed", "storage"})
 
 
-class SearchSpaceError(Exception):
+class SearchSpaceError(MemeguardError):
     """A search space that cannot be swept, and why: file, setting, value and what is allowed."""
 
 

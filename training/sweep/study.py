@@ -18,6 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from memeguard.errors import MemeguardError
 from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Failure, rank
 from training.sweep.locks import JournalLock, Presence, is_present
@@ -37,7 +38,7 @@ _IDENTITY, _ENQUEUED = "identity", "enqueued"
 _WORKER, _AUROCS, _REASON = "worker", "aurocs", "reason"
 
 
-class SweepError(Exception):
+class SweepError(MemeguardError):
     """A sweep that cannot start or go on, and why."""
 
 

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from memes.meme import DataError, Label
+from memes.reading import data_hash, read_splits
 from tests.fuzz.mutations import change_pieces, mutate_json, splice_number
 from tests.fuzz.oracles import InsaneAnswerError, Target
-from training.data.memes import DataError, Label
-from training.data.reading import data_hash, read_splits
 
 if TYPE_CHECKING:
     import random

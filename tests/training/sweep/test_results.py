@@ -17,8 +17,8 @@ from PIL import Image
 from cli.sweep import SweepSettings, sweep
 from memeguard.bundle import load_bundle
 from memeguard.bundle_files import read_report
+from memes.reading import read_split
 from training.config import TrainingConfig
-from training.data.reading import read_split
 from training.sweep.results import PrepareTraining
 
 ROOT = Path(__file__).parents[3]

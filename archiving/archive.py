@@ -1,0 +1,256 @@
+"""Turn a bundle into a TorchServe archive that is proven to answer as the bundle does, with a card beside it.
+
+The only file that touches ``model_archiver``. Does not know which server will load the archive, nor when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from model_archiver import ModelArchiverConfig
+from model_archiver.model_packaging import generate_model_archive
+
+import memeguard
+from archiving.proof import (
+    ArchiveError,
+    Probe,
+    Proof,
+    ToleranceError,
+    judge,
+    make_probes,
+    prove,
+    read_calibration,
+    read_probes,
+)
+from evaluation.openings import count_openings
+from memeguard.bundle_files import BUNDLE_FILES, hash_file, read_report
+from memeguard.bundle_source import hash_bundle
+from memeguard.torch_runtime import TorchPredictor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memeguard.predictor import PreparedMeme
+    from memeguard.runtimes import RuntimeName
+
+__all__ = ["MODEL_NAME", "ArchiveError", "Card", "build_archive", "require_new_version"]
+
+MODEL_NAME = "meme"  # what clients write in /predictions/meme
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+_HANDLER_ROOT = Path(memeguard.__file__).parent.parent
+
+Precision = Literal["auto", "int8", "float"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known of an archive: the JSON file beside it.
+
+    Attributes:
+        version: ``major.minor.patch``.
+        archive: Its file's name.
+        sha256: Of the archive.
+        created: When, in UTC.
+        memeguard_version: By which code.
+        backbone: What the bundle was made from.
+        backbone_commit: Of the backbone's repository on the hub; None for a folder, and for a bundle that is older.
+        backbone_sha256: Of the backbone's weights; None for one made from scratch, and for a bundle that is older.
+        threshold: Probability of being non-offensive from which the answer is "non-offensive".
+        num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
+        runtimes: What the archive can be computed with, and how far each one's answers are from the bundle's.
+        int8_refused: Why the networks are not in 8 bits although labelled memes were given; None otherwise.
+        report: What training measured.
+    """
+
+    version: str
+    archive: str
+    sha256: str
+    created: str
+    memeguard_version: str
+    backbone: str
+    backbone_commit: str | None
+    backbone_sha256: str | None
+    threshold: float
+    num_test_openings: int
+    runtimes: dict[str, Proof]
+    int8_refused: str | None
+    report: dict[str, Any]
+
+
+def build_archive(
+    bundle: Path,
+    version: str,
+    model_store: Path,
+    *,
+    data: Path | None = None,
+    runtime: RuntimeName = "openvino",
+    precision: Precision = "auto",
+) -> Card:
+    """Write ``model_store/meme-<version>.mar`` and its card.
+
+    Args:
+        bundle: Folder of a bundle.
+        version: ``major.minor.patch``; one that exists is never overwritten.
+        model_store: Folder of archives; made if it is missing.
+        data: Labelled memes whose validation split proves the archive, and whose train split finds the ranges of 8
+            bits; made-up memes prove it if it is not given.
+        runtime: What it is made for. One for OpenVINO carries the converted networks too; torch can compute any.
+        precision: Of the converted networks. "auto" is 8 bits if ``data`` is given and they answer well enough, else
+            float, which is bf16 where the CPU has AMX and float32 elsewhere.
+
+    Raises:
+        ArchiveError: The version is malformed or taken, 8 bits are asked for without ``data`` or OpenVINO, or the
+            archive answers otherwise than the bundle does.
+        BundleError: ``bundle`` cannot be read.
+    """
+    archive = require_new_version(version, model_store)
+    _require_calibration(precision, runtime, data)
+    reference = TorchPredictor.from_folder(bundle)
+    num_openings = count_openings(bundle, hash_bundle(bundle))
+    probes = make_probes() if data is None else read_probes(data)
+    calibration: list[PreparedMeme] = []
+    refused = None
+    if data is not None and runtime == "openvino" and precision != "float":
+        try:
+            calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
+        except ArchiveError as error:
+            if precision == "int8":
+                raise
+            refused = str(error)
+    maker = _Maker(bundle, version, reference, probes, judge(reference, probes), runtime)
+    model_store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
+        try:
+            staged, proofs = maker.make(Path(scratch) / "first", calibration)
+        except ToleranceError as error:
+            if not calibration or precision == "int8":
+                raise
+            refused = str(error)
+            shutil.rmtree(Path(scratch) / "first")
+            staged, proofs = maker.make(Path(scratch) / "second", ())
+        report = read_report(bundle)
+        card = Card(
+            version=version,
+            archive=archive.name,
+            sha256=hash_file(staged),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            memeguard_version=memeguard.__version__,
+            backbone=reference.config.backbone,
+            backbone_commit=report.get("backbone_commit"),
+            backbone_sha256=report.get("backbone_sha256"),
+            threshold=reference.config.labels.threshold,
+            num_test_openings=num_openings,
+            runtimes=proofs,
+            int8_refused=refused,
+            report=report,
+        )
+        _publish(card, staged, archive)
+    return card
+
+
+def require_new_version(version: str, model_store: Path) -> Path:
+    """The archive's path; raises ``ArchiveError`` if ``version`` is malformed or ``model_store`` holds it already."""
+    if not _VERSION.fullmatch(version):
+        raise ArchiveError(f"version {version!r} is not of the form major.minor.patch, such as 1.0.0")
+    archive = model_store / f"{MODEL_NAME}-{version}.mar"
+    if archive.exists():
+        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose the next one")
+    return archive
+
+
+def _require_calibration(precision: Precision, runtime: RuntimeName, data: Path | None) -> None:
+    if precision not in PRECISIONS:
+        raise ArchiveError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    if precision == "int8" and runtime != "openvino":
+        raise ArchiveError(f"precision int8 is for runtime openvino, not for {runtime}")
+    if precision == "int8" and data is None:
+        raise ArchiveError("precision int8 needs data: memes whose train split finds the ranges of 8 bits")
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes an archive and proves it, in a folder that is thrown away."""
+
+    bundle: Path
+    version: str
+    reference: TorchPredictor
+    probes: Sequence[Probe]
+    expected: list[float]
+    runtime: RuntimeName
+
+    def make(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> tuple[Path, dict[str, Proof]]:
+        """The archive and what was seen of it, or ``ArchiveError``; given memes its networks have 8 bits."""
+        scratch.mkdir()
+        archive = _package(self._stage(scratch, calibration), self.version, scratch)
+        runtimes: list[RuntimeName] = ["torch"] if self.runtime == "torch" else ["torch", self.runtime]
+        labels = self.reference.config.labels
+        return archive, prove(self.expected, labels, _unpack(archive, scratch), self.probes, runtimes)
+
+    def _stage(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> Path:
+        """Lay out code and bundle, and what the runtime needs of its own, in one folder."""
+        staging = scratch / "staging"
+        staging.mkdir()
+        # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
+        package = staging / "memeguard"
+        shutil.copytree(_HANDLER_ROOT / "memeguard", package, ignore=shutil.ignore_patterns("__pycache__"))
+        (staging / "bundle").mkdir()
+        for name in BUNDLE_FILES:  # and nothing else that may lie in that folder
+            if (self.bundle / name).is_file():
+                shutil.copyfile(self.bundle / name, staging / "bundle" / name)
+        if self.runtime == "openvino":
+            from archiving.conversion import convert_to_openvino  # noqa: PLC0415 - who serves on a GPU may lack OpenVINO
+
+            convert_to_openvino(self.reference.classifier, staging / "bundle", calibration=calibration)
+        return staging
+
+
+def _package(staging: Path, version: str, scratch: Path) -> Path:
+    """Let the archiver zip it."""
+    work, output = scratch / "work", scratch / "output"
+    work.mkdir()
+    output.mkdir()
+    config = ModelArchiverConfig(
+        model_name=MODEL_NAME,
+        handler=str(_HANDLER_ROOT / "meme_handler.py"),
+        version=version,
+        extra_files=str(staging),
+        config_file=str(_HANDLER_ROOT / "model-config.yaml"),
+        export_path=str(output),
+        archive_format="zip-store",  # weights hardly compress, and a stored archive unpacks fast
+    )
+    # The archiver deletes and fills <temporary directory>/<model name>, whoever it belongs to: give it one of its own.
+    before, tempfile.tempdir = tempfile.tempdir, str(work)
+    try:
+        generate_model_archive(config)
+    finally:
+        tempfile.tempdir = before
+    return output / f"{MODEL_NAME}.mar"
+
+
+def _unpack(archive: Path, scratch: Path) -> Path:
+    folder = scratch / "unpacked"
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(folder)
+    return folder
+
+
+def _publish(card: Card, staged: Path, archive: Path) -> None:
+    """Put the archive, then its card, under their final names."""
+    try:
+        os.link(staged, archive)  # unlike a rename, a link never overwrites
+    except FileExistsError as error:
+        raise ArchiveError(f"{archive} was made by someone else meanwhile; it is not overwritten") from error
+    card_path = staged.with_suffix(".json")
+    card_path.write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n", encoding="utf-8")
+    card_path.replace(archive.with_suffix(".json"))

@@ -1,0 +1,110 @@
+"""Convert a classifier into the networks that ``memeguard.openvino_runtime`` compiles, in 8 bits if memes are given.
+
+Does not know whether the result is good enough to serve; ``archiving.proof`` tells.
+
+Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from torch import Tensor, nn
+
+from memeguard.bundle_files import OPENVINO_CHECKSUMS, OPENVINO_FILES, OPENVINO_NETWORKS, hash_file, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from memeguard.classifier import MemeClassifier
+    from memeguard.predictor import PreparedMeme
+
+
+class _ImageEncoder(nn.Module):
+    """The picture tower, from uint8 pixels on."""
+
+    _mean_C11: Tensor
+    _std_C11: Tensor
+
+    def __init__(self, classifier: MemeClassifier) -> None:
+        super().__init__()
+        self._classifier = classifier
+        image = classifier.config.image
+        self.register_buffer("_mean_C11", 255 * torch.tensor(image.mean)[:, None, None])
+        self.register_buffer("_std_C11", 255 * torch.tensor(image.std)[:, None, None])
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        """Return picture features [B, D]."""
+        return self._classifier.encode_images((pixels_BCHW.float() - self._mean_C11) / self._std_C11)
+
+
+class _ChunkEncoder(nn.Module):
+    """The text tower."""
+
+    def __init__(self, classifier: MemeClassifier) -> None:
+        super().__init__()
+        self._classifier = classifier
+
+    def forward(self, tokens_NT: Tensor, last_N: Tensor) -> Tensor:
+        """Return text features [N, D]."""
+        return self._classifier.encode_chunks(tokens_NT, last_N)
+
+
+def convert_to_openvino(
+    classifier: MemeClassifier, directory: Path, *, calibration: Sequence[PreparedMeme] = ()
+) -> None:
+    """Write both towers and the head, with constants in half precision, and the hashes of all into ``directory``.
+
+    Any number of memes, chunks and tokens may be given to them.
+
+    Args:
+        classifier: In float32.
+        directory: A bundle's.
+        calibration: Memes as they come; with any the towers are quantized by what these memes make of them.
+    """
+    size, context = classifier.config.image.size, classifier.config.text.context_length
+    features_BD = torch.zeros(2, classifier.clip.projection_dim)
+    parts: list[tuple[nn.Module, tuple[Tensor, ...]]] = [
+        (_ImageEncoder(classifier), (torch.zeros(2, 3, size, size, dtype=torch.uint8),)),
+        (_ChunkEncoder(classifier), (torch.zeros(3, min(9, context), dtype=torch.int64), torch.tensor([2, 1, 2]))),
+        (classifier.head, (features_BD, features_BD)),
+    ]
+    networks = [_convert(module, example) for module, example in parts]
+    if calibration:
+        from archiving.quantization import quantize_towers  # noqa: PLC0415 - two seconds that others need not wait
+
+        networks[:2] = quantize_towers(networks[0], networks[1], calibration)
+    (directory / OPENVINO_CHECKSUMS).parent.mkdir()
+    for name, network in zip(OPENVINO_NETWORKS, networks, strict=True):
+        openvino.save_model(network, directory / name, compress_to_fp16=True)
+    write_json(directory / OPENVINO_CHECKSUMS, {name: hash_file(directory / name) for name in OPENVINO_FILES})
+
+
+def _convert(module: nn.Module, example: tuple[Tensor, ...]) -> openvino.Model:
+    # The frontend by itself, for openvino.convert_model reports its use to its makers where their package is there.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    with _quiet(), torch.no_grad():
+        decoder = TorchScriptPythonDecoder(module.eval(), example_input=example)
+        network = frontend.convert(frontend.load(decoder))
+    network.validate_nodes_and_infer_types()
+    return network
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Tracing warns of every shape that Python looks at; that the result takes other shapes is what archives prove."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,215 @@
+"""Prove that an unpacked archive answers as its bundle does, in a bare process, with each runtime it carries.
+
+Does not know how an archive is made, nor where it goes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import site
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from memeguard.errors import MemeguardError
+from memeguard.predictor import non_offensive_probability
+from memes.reading import read_split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from memeguard.config import LabelConfig
+    from memeguard.predictor import Predictor
+    from memeguard.runtimes import RuntimeName
+    from memes.meme import Meme
+
+NUM_MADE: Final = 24
+_MIN_MEMES, _MAX_MEMES = 16, 256  # of a validation split; reference and proof judge some twenty a second with ViT-B/32
+_MIN_CALIBRATION, _MAX_CALIBRATION = 16, 300  # NNCF's own default is 300
+_BATCH: Final = 8
+_LONG_CAPTION = "a caption of many words " * 40  # several chunks of 77 tokens
+_WORDS: Final = ("you", "me", "what", "when", "every", "never", "dog", "people", "hate", "love", "look", "this", "my")
+
+Probe = tuple[bytes, str]  # a picture's file and its caption
+
+
+class ArchiveError(MemeguardError):
+    """An archive that cannot be made, and why; nothing was left behind."""
+
+
+class ToleranceError(ArchiveError):
+    """An archive whose answers are too far from the bundle's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a runtime's answers may be from those of torch in float32.
+
+    Attributes:
+        logit: The largest difference of a logit.
+        flipped_share: How many of the decisions may be others, in [0, 1].
+    """
+
+    logit: float
+    flipped_share: float
+
+
+# The same arithmetic in another batch; the last bits of float32 differ.
+SAME_ARITHMETIC: Final = Tolerance(logit=1e-4, flipped_share=0.0)
+# bf16 has 8 bits of mantissa, int8 has 8 bits in all; they moved logits, which vary by 3, by at most 0.06 and 0.21. A
+# quarter of one is at most 0.06 of a probability; decisions flip only where the probability is that near the threshold.
+CONVERTED: Final = Tolerance(logit=0.25, flipped_share=0.01)
+TOLERANCES: Final[dict[RuntimeName, Tolerance]] = {"torch": SAME_ARITHMETIC, "openvino": CONVERTED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was seen of one runtime, beside what is allowed.
+
+    Attributes:
+        precision: In which it multiplied here: "f32", "bf16", or "int8".
+        num_memes: Judged by both.
+        max_logit_difference: From the bundle's logits.
+        flipped_share: Of the decisions, in [0, 1].
+        tolerance: What both may be at most.
+    """
+
+    precision: str
+    num_memes: int
+    max_logit_difference: float
+    flipped_share: float
+    tolerance: Tolerance
+
+    def check(self, runtime: str) -> None:
+        """Raise ``ToleranceError`` if more is seen than allowed; nan is."""
+        if not self.max_logit_difference <= self.tolerance.logit:
+            raise ToleranceError(
+                f"the archive's logits ({runtime}, {self.precision}) differ from the bundle's by "
+                f"{self.max_logit_difference:g} on {self.num_memes} memes; the limit is {self.tolerance.logit:g}"
+            )
+        if self.flipped_share > self.tolerance.flipped_share:
+            raise ToleranceError(
+                f"the archive ({runtime}, {self.precision}) decides {self.flipped_share:.1%} of {self.num_memes} memes "
+                f"otherwise than the bundle; the limit is {self.tolerance.flipped_share:.1%}"
+            )
+
+
+def judge(reference: Predictor, probes: Sequence[Probe]) -> list[float]:
+    """The reference's logits of the probes."""
+    memes = [reference.prepare(image, text) for image, text in probes]
+    batches = [memes[start : start + _BATCH] for start in range(0, len(memes), _BATCH)]
+    return [logit for batch in batches for logit in reference.logits(batch)]
+
+
+def prove(
+    expected: list[float],
+    labels: LabelConfig,
+    unpacked: Path,
+    probes: Sequence[Probe],
+    runtimes: Sequence[RuntimeName],
+) -> dict[str, Proof]:
+    """Hold each runtime of the archive unpacked in ``unpacked`` against ``expected``, the bundle's logits in float32.
+
+    Raises:
+        ToleranceError: It answers otherwise than it may.
+        ArchiveError: It does not run on its own.
+    """
+    for index, (image, text) in enumerate(probes):
+        (unpacked / f"probe-{index}").write_bytes(image)
+        (unpacked / f"probe-{index}.txt").write_bytes(text.encode())
+    decided = _decide(expected, labels)
+    proofs: dict[str, Proof] = {}
+    for runtime in runtimes:
+        precision, actual = judge_in_bare_process(unpacked, len(probes), runtime)
+        proofs[runtime] = Proof(
+            precision=precision,
+            num_memes=len(probes),
+            max_logit_difference=float(np.abs(np.array(expected) - actual).max()),
+            flipped_share=float(np.mean(decided != _decide(actual, labels))),
+            tolerance=TOLERANCES[runtime],
+        )
+        proofs[runtime].check(runtime)
+    return proofs
+
+
+def _decide(logits: list[float], labels: LabelConfig) -> NDArray[np.bool_]:
+    probabilities = [non_offensive_probability(logit, labels.temperature) for logit in logits]
+    return np.array(probabilities) >= labels.threshold
+
+
+_SCRIPT = """\
+import json, pathlib, sys
+folder = pathlib.Path.cwd()
+sys.path[:] = [str(folder), *sys.path, *json.loads(sys.argv[1])]
+import meme_handler, memeguard.runtimes
+for module in (meme_handler, memeguard):
+    assert pathlib.Path(module.__file__).is_relative_to(folder), module.__file__
+predictor = memeguard.runtimes.load_predictor(folder / "bundle", runtime=sys.argv[3])
+logits = []
+for index in range(int(sys.argv[2])):
+    probe = folder / f"probe-{index}"
+    meme = predictor.prepare(probe.read_bytes(), probe.with_name(probe.name + ".txt").read_bytes())
+    logits += predictor.logits([meme])
+print(json.dumps([predictor.precision, logits]))
+"""
+
+
+def judge_in_bare_process(unpacked: Path, num_probes: int, runtime: str) -> tuple[str, list[float]]:
+    """Precision and logits of the probes, one by one, by the archive's own code and nothing else of ours."""
+    # -I ignores the environment, -S the .pth files by which an editable install would smuggle this source tree in.
+    libraries = json.dumps([*site.getsitepackages(), site.getusersitepackages()])
+    command = [sys.executable, "-I", "-S", "-c", _SCRIPT, libraries, str(num_probes), runtime]
+    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ArchiveError(f"the unpacked archive does not run on its own: {reason}")
+    precision, logits = json.loads(done.stdout.splitlines()[-1])
+    return precision, logits
+
+
+def make_probes() -> list[Probe]:
+    """24 memes of coloured noise and random words; three have an empty, a long and a strange caption."""
+    rng = np.random.default_rng(7)
+    captions = ["", _LONG_CAPTION, "\N{GRINNING FACE} MEME\n\x00 caption"]
+    captions += [" ".join(rng.choice(_WORDS, rng.integers(3, 16))) for _ in range(NUM_MADE - len(captions))]
+    probes = []
+    for caption in captions:
+        patches = Image.fromarray(rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8))
+        patches.resize((320, 240), Image.Resampling.BICUBIC).save(picture := io.BytesIO(), "PNG")
+        probes.append((picture.getvalue(), caption))
+    return probes
+
+
+def read_probes(data: Path) -> list[Probe]:
+    """The validation split in ``data``, or the first 256 memes of it; raises ``ArchiveError`` if there are too few."""
+    memes = read_split(data, "validation", verify_images=False)[:_MAX_MEMES]
+    if len(memes) < _MIN_MEMES:
+        raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {_MIN_MEMES} are needed")
+    return [_read_probe(meme) for meme in memes]
+
+
+def read_calibration(data: Path) -> list[Probe]:
+    """300 memes drawn from the train split in ``data``, or all; raises ``ArchiveError`` if there are too few."""
+    memes = read_split(data, "train", verify_images=False)
+    if len(memes) < _MIN_CALIBRATION:
+        raise ArchiveError(
+            f"{data} has {len(memes)} training memes to calibrate int8 with; at least {_MIN_CALIBRATION} are needed"
+        )
+    chosen = random.Random(0).sample(range(len(memes)), min(len(memes), _MAX_CALIBRATION))  # noqa: S311 - no secret
+    return [_read_probe(memes[index]) for index in chosen]
+
+
+def _read_probe(meme: Meme) -> Probe:
+    try:
+        return meme.read_picture(), meme.text
+    except OSError as error:
+        raise ArchiveError(f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""Is the model better than what it has to beat? Measure all of them on the same memes, and say what speaks against it.
+
+Does not know where scores come from, nor how figures are shown; needs no torch, so that training may ask it too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from evaluation.report import MAJORITY, MODEL, TFIDF, ModelFigures
+from evaluation.statistics import (
+    FIGURES,
+    NUM_RESAMPLES,
+    Estimate,
+    Scores,
+    bootstrap_figures,
+    compute_figures,
+    make_estimate,
+)
+from memes.meme import Label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from memes.meme import Split
+
+_CHANCE: Final = 0.5  # AUROC of scores that say nothing
+
+
+class Measured(NamedTuple):
+    """Every model's figures with their intervals, and by how much the model's AUROC exceeds that of TF-IDF."""
+
+    models: dict[str, ModelFigures]
+    auroc_difference: Estimate
+
+
+def measure(scores: Mapping[str, Scores], num_resamples: int = NUM_RESAMPLES, *, seed: int = 0) -> Measured:
+    """Figures of every model with intervals from the same resamples, so that differences are paired.
+
+    Args:
+        scores: Of the same memes by ``MODEL``, ``TFIDF`` and any others.
+        num_resamples: Of the bootstrap.
+        seed: Same seed, same resamples.
+    """
+    resampled = bootstrap_figures(dict(scores), seed=seed, num_resamples=num_resamples)
+    values = {name: compute_figures(one) for name, one in scores.items()}
+    models = {
+        name: ModelFigures(
+            threshold=one.threshold,
+            **{figure: make_estimate(values[name][figure], resampled[name][figure]) for figure in FIGURES},
+        )
+        for name, one in scores.items()
+    }
+    difference = make_estimate(
+        values[MODEL]["auroc"] - values[TFIDF]["auroc"], resampled[MODEL]["auroc"] - resampled[TFIDF]["auroc"]
+    )
+    return Measured(models, difference)
+
+
+def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, split: Split) -> list[str]:
+    """Every reason to distrust the figures or the model, the gravest first.
+
+    Args:
+        measured: With ``MODEL``, ``TFIDF`` and ``MAJORITY``.
+        labels: int64 [N] of the memes that were measured, 1 = offensive.
+        num_seen: How many of them have a near-duplicate in train.
+        split: Which memes they are.
+    """
+    models, difference = measured
+    model, tfidf, majority = models[MODEL], models[TFIDF], models[MAJORITY]
+    warnings = _warn_of_chance(model.auroc)
+    if difference.low is not None and difference.low <= 0:
+        verdict = "does not beat" if _value(difference) <= 0 else "is not shown to beat"
+        warnings.append(
+            f"The model {verdict} TF-IDF, which sees no picture: AUROC {_value(model.auroc):.3f} against "
+            f"{_value(tfidf.auroc):.3f}, a difference of {_format(difference)}."
+        )
+    if (accuracy := _value(model.accuracy)) <= (rival := _value(majority.accuracy)):
+        warnings.append(
+            "The model does not beat always answering the more frequent label: "
+            f"accuracy {accuracy:.3f} against {rival:.3f}."
+        )
+    if split == "train":
+        warnings.append(
+            "The train split was measured: the figures say how well it was learnt, nothing about new memes."
+        )
+    elif num_seen:
+        warnings.append(
+            f"{num_seen} of {len(labels)} memes have a near-duplicate in train, in picture or caption; "
+            "the slice without them is the honest one."
+        )
+    if len(set(labels.tolist())) == 1:
+        only = Label(labels[0]).word
+        warnings.append(f"All memes of this split are {only}: AUROC and what depends on it are not defined.")
+    return warnings
+
+
+def _warn_of_chance(auroc: Estimate) -> list[str]:
+    if auroc.low is None or auroc.high is None or auroc.low > _CHANCE:
+        return []
+    if auroc.high < _CHANCE:
+        return [f"The model is worse than chance: AUROC {_format(auroc)}. Are labels swapped?"]
+    return [f"The model is no better than chance: AUROC {_format(auroc)}, and 0.5 is a coin's."]
+
+
+def _format(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _value(estimate: Estimate) -> float:
+    return float("nan") if estimate.value is None else estimate.value

@@ -1,0 +1,199 @@
+"""Measure a bundle on one split, beside what it has to beat, and say first what speaks against it.
+
+Does not know how a report is shown.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+import memeguard
+from evaluation.baselines import score_with_majority, score_with_tfidf
+from evaluation.comparison import find_warnings, measure
+from evaluation.curves import (
+    bin_reliability,
+    count_answers,
+    sweep_thresholds,
+    trace_precision_recall,
+    trace_roc,
+)
+from evaluation.openings import record_opening
+from evaluation.report import MAJORITY, MODEL, TFIDF, EvaluationReport, Mistake, SliceFigures
+from evaluation.scorers import score_with_bundle
+from evaluation.slices import Slice, find_seen, slice_memes
+from evaluation.statistics import NUM_RESAMPLES, Estimate, Scores, compare_answers, compute_figures
+from memeguard.bundle_files import read_report
+from memeguard.bundle_source import hash_bundle, open_bundle
+from memeguard.devices import resolve_device
+from memeguard.errors import BundleError
+from memeguard.torch_runtime import TorchPredictor
+from memes.meme import Label, Meme, Split
+from memes.preparing import check_captions
+from memes.reading import Skipping, data_hash, read_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+NUM_MISTAKES: Final = 12
+
+
+def evaluate(
+    source: Path,
+    data: Path,
+    split: Split,
+    *,
+    device: str = "auto",
+    num_resamples: int = NUM_RESAMPLES,
+    max_skipped: int = 0,
+) -> EvaluationReport:
+    """Measure the bundle in ``source`` on one split of ``data``.
+
+    Opening the test split is recorded, see ``evaluation.openings``; where it cannot be, a warning says so.
+
+    Args:
+        source: A bundle's folder or a .mar archive.
+        data: Labelled memes; TF-IDF learns from its train and validation splits.
+        split: Which memes to measure on.
+        device: Where the model runs.
+        num_resamples: Of the bootstrap.
+        max_skipped: How many faulty memes, of the splits that are read, may be left out; the report lists them.
+
+    Raises:
+        BundleError: ``source`` is no bundle, or a damaged one, and its answers are not numbers.
+        DataError: A split is missing, empty or faulty, the train split holds one label only, or a caption has more
+            tokens than the model may read.
+        DeviceError: This machine has no such device.
+    """
+    with open_bundle(source) as folder:
+        predictor = TorchPredictor.from_folder(folder, device=resolve_device(device))
+        bundle_hash, trained = hash_bundle(folder), read_report(folder)
+    skipping = Skipping(max_memes=max_skipped)
+    splits = read_splits(data, required={"train", "validation", split}, others=False, skipping=skipping)
+    memes = splits[split]
+    check_captions(predictor, memes)
+    csv_hash = data_hash(data)
+    num_openings, uncounted = _count_opening(source, bundle_hash, csv_hash) if split == "test" else (None, [])
+    scores = {
+        **score_with_bundle(predictor, memes, f"judge {split}"),
+        TFIDF: score_with_tfidf(splits["train"], splits["validation"], memes),
+        MAJORITY: score_with_majority(splits["train"], memes),
+    }
+    measured = measure(scores, num_resamples)
+    seen = find_seen(memes, splits["train"])
+    model = scores[MODEL]
+    ranked = _with_curves(scores)
+    return EvaluationReport(
+        bundle=bundle_name(source),
+        bundle_sha256=bundle_hash,
+        backbone=predictor.config.backbone,
+        backbone_commit=trained.get("backbone_commit"),
+        backbone_sha256=trained.get("backbone_sha256"),
+        data_sha256=csv_hash,
+        split=split,
+        num=len(memes),
+        num_offensive=int(model.labels.sum()),
+        num_seen=int(seen.sum()),
+        num_openings=num_openings,
+        temperature=predictor.config.labels.temperature,
+        num_resamples=num_resamples,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        memeguard_version=memeguard.__version__,
+        warnings=(
+            *find_warnings(measured, model.labels, int(seen.sum()), split),
+            *uncounted,
+            *_warn_of_skipped(skipping.skipped),
+        ),
+        skipped=skipping.skipped,
+        models=measured.models,
+        auroc_difference=measured.auroc_difference,
+        mcnemar=compare_answers(model, scores[TFIDF]),
+        confusion=count_answers(model),
+        roc=tuple(trace_roc(name, one) for name, one in ranked.items()),
+        precision_recall=tuple(trace_precision_recall(name, one) for name, one in ranked.items()),
+        reliability=bin_reliability(model),
+        thresholds=sweep_thresholds(model),
+        slices=tuple(
+            _measure_slice(one, model)
+            for one in slice_memes(memes, lambda text: predictor.captions.count_tokens(text) - 2, seen)
+        ),
+        mistakes=tuple(find_mistakes(memes, model, data)),
+    )
+
+
+def bundle_name(source: Path) -> str:
+    """What people call the bundle: its folder's name, or the archive's without its ending."""
+    path = source.resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def tabulate(report: EvaluationReport) -> dict[str, dict[str, Any]]:
+    """Rows for ``report.format_metrics``; what is not defined is nan."""
+    return {
+        name: {"num": report.num, **{key: _value(getattr(figures, key)) for key in ("accuracy", "macro_f1", "auroc")}}
+        for name, figures in report.models.items()
+    }
+
+
+def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mistake]:
+    """The ``NUM_MISTAKES`` wrong answers to which the model gives the highest probability, the highest first."""
+    predicted = scores.predicted
+    confidence = np.where(predicted == 1, 1.0 - scores.probabilities, scores.probabilities)
+    wrong = np.flatnonzero(predicted != scores.labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:NUM_MISTAKES]
+    return [
+        Mistake(
+            file=memes[index].file,
+            row=memes[index].row,
+            image_path=str(memes[index].image_path.relative_to(data)),
+            text=memes[index].text,
+            label=_word(memes[index].label),
+            prediction=_word(Label(predicted[index])),
+            confidence=float(confidence[index]),
+        )
+        for index in worst.tolist()
+    ]
+
+
+def _count_opening(source: Path, bundle_hash: str, csv_hash: str) -> tuple[int | None, list[str]]:
+    """The number of openings, this one included, or else a warning that it is not known."""
+    try:
+        return record_opening(source, bundle_hash, csv_hash), []
+    except BundleError as error:
+        return None, [f"This opening of the test split could not be counted, nor will later ones know of it: {error}."]
+
+
+def _warn_of_skipped(skipped: Sequence[str]) -> list[str]:
+    return [f"{len(skipped)} faulty memes were left out; the first: {skipped[0]}."] if skipped else []
+
+
+def _with_curves(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Those of which curves are drawn; none where one label occurs alone."""
+    both = len(np.unique(scores[MODEL].labels)) == len(Label)
+    return {name: scores[name] for name in (MODEL, TFIDF)} if both else {}
+
+
+def _measure_slice(one: Slice, scores: Scores) -> SliceFigures:
+    part = Scores(
+        labels=scores.labels[one.rows], probabilities=scores.probabilities[one.rows], threshold=scores.threshold
+    )
+    figures = compute_figures(part)
+    return SliceFigures(
+        aspect=one.aspect,
+        name=one.name,
+        num=len(part.labels),
+        num_offensive=int(part.labels.sum()),
+        accuracy=figures["accuracy"],
+        auroc=figures["auroc"] if np.isfinite(figures["auroc"]) else None,
+    )
+
+
+def _value(estimate: Estimate) -> float:
+    return float("nan") if estimate.value is None else estimate.value
+
+
+def _word(label: Label) -> str:
+    return "Offensive" if label is Label.OFFENSIVE else "Non-offensive"

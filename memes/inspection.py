@@ -1,0 +1,183 @@
+"""Say what a data folder holds: how many rows, how long the captions, and which memes occur more than once.
+
+It does not know which tokenizer counts for it, and it never repeats a caption: files and rows name the memes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Final
+
+from memes.duplicates import (
+    DuplicateGroup,
+    Duplicates,
+    find_duplicates,
+    group_near,
+    hash_picture,
+    normalize_text,
+)
+from memes.pictures import stream_pictures
+from memes.reading import data_hash, find_ignored, read_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from memes.meme import Meme
+    from memes.meme_file import MemeFile
+
+MAX_TOKENS: Final = 77  # CLIP's text window, the start and end token included
+_SHOWN_GROUPS: Final = 3
+_SHOWN_ROWS: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSummary:
+    """What one split holds.
+
+    Attributes:
+        name: train, validation or test.
+        num_rows: All memes.
+        num_non_offensive: Memes so labelled.
+        num_offensive: Memes so labelled.
+        num_empty_texts: Memes without a caption.
+        num_long_texts: Captions of more than MAX_TOKENS tokens.
+        longest_text_tokens: Tokens of the longest caption, the two special ones included.
+    """
+
+    name: str
+    num_rows: int
+    num_non_offensive: int
+    num_offensive: int
+    num_empty_texts: int
+    num_long_texts: int
+    longest_text_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """What a data folder holds; ``dataclasses.asdict`` makes JSON of it.
+
+    Attributes:
+        data_hash: SHA-256 of the files that list the memes.
+        splits: One summary per split that exists.
+        ignored: Files that look like listings of memes but are not read, relative to the folder.
+        pictures: Same bytes or same perceptual hash.
+        near_pictures: Perceptual hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
+        texts: Same words, whatever the case, blanks and punctuation; empty captions do not count.
+        memes: Same picture and same text; labels that conflict here are mistakes, elsewhere they may be meant.
+    """
+
+    data_hash: str
+    splits: tuple[SplitSummary, ...]
+    ignored: tuple[str, ...]
+    pictures: Duplicates
+    near_pictures: Duplicates
+    texts: Duplicates
+    memes: Duplicates
+
+
+def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataReport:
+    """Inspect every split in ``directory``.
+
+    Args:
+        directory: A folder in one of the layouts of ``memes.layouts``.
+        count_tokens: Number of CLIP tokens of a caption, the two special ones included.
+
+    Raises:
+        DataError: The folder cannot be read; lists all that is wrong.
+    """
+    splits = read_splits(directory, required=())
+    find_row = functools.partial(_find_row, splits)
+    paths = itertools.chain.from_iterable(memes.image_paths() for memes in splits.values())
+    num_rows = sum(map(len, splits.values()))
+    pictures = list(stream_pictures(hash_picture, paths, title="Comparing pictures", total=num_rows))
+    leaders = group_near(pictures)
+    texts = [normalize_text(meme.text) for memes in splits.values() for meme in memes]
+    return DataReport(
+        data_hash=data_hash(directory),
+        ignored=tuple(find_ignored(directory)),
+        splits=tuple(_summarize(split, memes, count_tokens) for split, memes in splits.items()),
+        pictures=find_duplicates(find_row, pictures),
+        near_pictures=find_duplicates(find_row, (leaders[picture] for picture in pictures)),
+        texts=find_duplicates(find_row, (text or None for text in texts)),
+        memes=find_duplicates(find_row, zip(pictures, texts, strict=True)),
+    )
+
+
+def format_report(report: DataReport) -> str:
+    """Lay the report out for a terminal, with a few examples of what leaks from one split into another."""
+    lines = [f"data {report.data_hash}", ""]
+    lines.append(
+        _align(("split", "rows", "non-offensive", "offensive", "no text", f"> {MAX_TOKENS} tokens", "longest"))
+    )
+    lines += [_align(astuple(split)) for split in report.splits]  # the fields stand in the columns' order
+    if report.ignored:
+        lines += ["", f"not read, though they look like lists of memes: {', '.join(report.ignored)}"]
+    lines += ["", _align(("duplicates", "groups", "within split", "across splits", "conflicting"))]
+    kinds = {
+        "pictures": report.pictures,
+        "near pictures": report.near_pictures,
+        "texts": report.texts,
+        "picture+text": report.memes,
+    }
+    for name, found in kinds.items():
+        counts = (found.num_groups, found.num_within_split, found.num_across_splits, found.num_conflicting)
+        lines.append(_align((name, *counts)))
+    near = report.near_pictures
+    lines += _show_groups("same picture across splits", (g for g in report.pictures.groups if g.across_splits))
+    lines += _show_groups("nearly the same picture across splits", (g for g in near.groups if g.across_splits))
+    lines += _show_groups("same text across splits", (g for g in report.texts.groups if g.across_splits))
+    lines += _show_groups("same picture and text, different labels", (g for g in report.memes.groups if g.conflicting))
+    return "\n".join(lines)
+
+
+def _find_row(splits: Mapping[str, MemeFile], index: int) -> tuple[str, Meme]:
+    """The meme at ``index`` of all splits in their order, beside its split's name; parsed anew, none is kept."""
+    for split, memes in splits.items():
+        if index < len(memes):
+            return split, memes[index]
+        index -= len(memes)
+    raise IndexError(index)
+
+
+def _summarize(split: str, memes: MemeFile, count_tokens: Callable[[str], int]) -> SplitSummary:
+    lengths, num_empty_texts = [], 0
+    for meme in memes:
+        lengths.append(count_tokens(meme.text))
+        num_empty_texts += not meme.text.strip()
+    num_offensive = int(memes.labels.sum())
+    return SplitSummary(
+        name=split,
+        num_rows=len(memes),
+        num_non_offensive=len(memes) - num_offensive,
+        num_offensive=num_offensive,
+        num_empty_texts=num_empty_texts,
+        num_long_texts=sum(length > MAX_TOKENS for length in lengths),
+        longest_text_tokens=max(lengths, default=0),
+    )
+
+
+def _align(cells: Iterable[object]) -> str:
+    first, *rest = (str(cell) for cell in cells)
+    return f"{first:<14}" + "".join(f"{cell:>15}" for cell in rest)
+
+
+def _show_groups(title: str, groups: Iterable[DuplicateGroup]) -> list[str]:
+    """Name the first few rows of the first few groups, and say how many more there are."""
+    every = list(groups)
+    if not every:
+        return []
+    lines = ["", f"{title}: {len(every)}"]
+    for group in every[:_SHOWN_GROUPS]:
+        # One row of each split first, or a large group would show rows of train alone.
+        firsts = {occurrence.split: occurrence for occurrence in reversed(group.occurrences)}.values()
+        ordered = [*reversed(firsts), *(other for other in group.occurrences if other not in firsts)]
+        shown = [f"{o.file} row {o.row} ({o.image_name}, {o.label})" for o in ordered[:_SHOWN_ROWS]]
+        num_more = len(ordered) - len(shown)
+        lines.append("  " + " = ".join(shown) + (f" = {num_more} more" if num_more else ""))
+    if len(every) > _SHOWN_GROUPS:
+        lines.append(f"  and {len(every) - _SHOWN_GROUPS} more")
+    return lines

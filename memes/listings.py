@@ -1,0 +1,224 @@
+"""What a layout on disk is: which file lists the memes of which split, where the pictures are, how a row is read.
+
+Does not know any layout.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from memes.text_file import open_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from memes.meme import Offenders, Split
+    from memes.meme_file import MemeFile
+    from memes.text_file import TextFile
+
+# What lists memes somewhere; such a file is named if it is not read.
+LISTING_ENDINGS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
+
+
+class ListingFormat(Protocol):
+    """How the rows of a listing are written."""
+
+    def has_labels(self, file: TextFile) -> bool:
+        """False for a file that is fine but for the labels, which no row has."""
+
+    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+        """Scan a whole file; its pictures are not looked at.
+
+        Args:
+            file: The listing.
+            folder: What its picture names are relative to.
+            offenders: All that is wrong with the file is noted here; the memes are of use only if nothing is.
+
+        Returns:
+            Every row that names a picture; None if rows cannot even be told apart.
+        """
+
+    def companions(self, file: TextFile) -> Sequence[TextFile]:
+        """Further files on which the labels depend."""
+
+
+class Listing(NamedTuple):
+    """The open file that lists a split, how it is written, and what its picture names are relative to."""
+
+    split: Split
+    file: TextFile
+    format: ListingFormat
+    base: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where one data folder keeps what.
+
+    Attributes:
+        directory: The data folder.
+        listing_folder: Where the listings are; None if that is not known, which was noted then.
+        present: Names of all files there that look like listings, see ``list_listings``.
+        file_names: By split, the names its listing may have, in any case; one of them may exist.
+        fallbacks: By split, the name that is read if none of those exists.
+        format: How the listings are written.
+        base: What the listings' picture names are relative to.
+        image_folder: Folder in ``directory`` without which there are no pictures at all; None if there is none.
+    """
+
+    directory: Path
+    listing_folder: Path | None
+    present: Sequence[str]
+    file_names: Mapping[Split, tuple[str, ...]]
+    fallbacks: Mapping[Split, str] = field(default_factory=dict)
+    format: ListingFormat
+    base: Path
+    image_folder: str | None
+
+    @property
+    def expected(self) -> str:
+        """The names a listing may have, as an error names them."""
+        return ", ".join(name for names in self.file_names.values() for name in names)
+
+    def open_listings(
+        self, splits: Collection[Split], offenders: Offenders, *, required: Collection[Split] = ()
+    ) -> Iterator[Listing]:
+        """Open the labelled listing of each of ``splits``, in the order of the splits.
+
+        Args:
+            splits: Which to look for; one that is absent or has no labels is left out.
+            offenders: What keeps a listing from being opened is noted here.
+            required: Splits that may not be left out without a note.
+        """
+        for split in self.file_names:
+            if split in splits and (path := self._find(split, offenders, required=split in required)):
+                file = open_text(path, offenders, self.directory)
+                if file and self.format.has_labels(file):
+                    yield Listing(split, file, self.format, self.base)
+                elif file and split in required:
+                    offenders.add(f"{path}: no labels, in any row; the split {split} needs them")
+
+    def find_ignored(self, read: Collection[Path]) -> list[str]:
+        """Names, relative to the data folder, of what looks like a listing and is not among ``read``."""
+        folders = dict.fromkeys((self.directory, self.listing_folder or self.directory))
+        paths = (folder / name for folder in folders for name in list_listings(folder))
+        return [str(path.relative_to(self.directory)) for path in paths if path not in read]
+
+    def _find(self, split: Split, offenders: Offenders, *, required: bool) -> Path | None:
+        if self.listing_folder is None:
+            return None
+        names = self.file_names[split]
+        found = find_present(self.present, names)
+        if not found and split in self.fallbacks:
+            found = find_present(self.present, [self.fallbacks[split]])
+        if len(found) == 1:
+            return self.listing_folder / found[0]
+        if found:
+            offenders.add(
+                f"{self.listing_folder}: {len(found)} files of split {split}, {' and '.join(found)}; keep one"
+            )
+        elif required:
+            offenders.add(self._describe_missing(names))
+        return None
+
+    def _describe_missing(self, names: Sequence[str]) -> str:
+        known = {name.casefold() for each in self.file_names.values() for name in each}
+        others = [name for name in self.present if name.casefold() not in known]
+        hint = f"; not read: {', '.join(others)}" if others else ""
+        if len(names) == 1:
+            return f"{self.listing_folder}/{names[0]}: missing file{hint}"
+        return f"{self.listing_folder}: missing file, {' or '.join(names)}{hint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutKind:
+    """How a layout is recognised.
+
+    Attributes:
+        name: As an error calls it.
+        expected: What a folder in this layout holds, as an error names it.
+        find_traces: Names of what a folder holds of it, given its ``list_listings``; empty if it is in another layout.
+        describe: Makes the layout of a folder with such traces, and notes what is wrong with its folders.
+    """
+
+    name: str
+    expected: str
+    find_traces: Callable[[Path, Sequence[str]], list[str]]
+    describe: Callable[[Path, Sequence[str], Offenders], Layout]
+
+
+def make_flat_kind(
+    *,
+    name: str,
+    expected: str,
+    file_names: Mapping[Split, tuple[str, ...]],
+    fallbacks: Mapping[Split, str] | None = None,
+    listing_format: ListingFormat,
+    image_folder: str | None,
+) -> LayoutKind:
+    """A layout whose listings stand in the data folder itself; arguments as in ``LayoutKind`` and ``Layout``."""
+
+    def describe(directory: Path, present: Sequence[str], _: Offenders) -> Layout:
+        return Layout(
+            directory=directory,
+            listing_folder=directory,
+            present=present,
+            file_names=file_names,
+            fallbacks=fallbacks or {},
+            format=listing_format,
+            base=directory,
+            image_folder=image_folder,
+        )
+
+    every = (*itertools.chain.from_iterable(file_names.values()), *(fallbacks or {}).values())
+    return LayoutKind(
+        name=name,
+        expected=expected,
+        find_traces=lambda _, present: find_present(present, every),
+        describe=describe,
+    )
+
+
+def list_listings(folder: Path) -> list[str]:
+    """Names in ``folder`` that end like a listing's, sorted; dangling links too, for what is so called is meant."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name.lower().endswith(LISTING_ENDINGS))
+    except OSError:  # said in words by whoever reads a file in it
+        return []
+
+
+def find_present(present: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Those of ``present`` that are called as one of ``names``, in their order; in another case if none is exactly so.
+
+    Several that differ in case alone are all returned.
+    """
+    return [found for name in names for found in _find_name(present, name)]
+
+
+def _find_name(present: Sequence[str], name: str) -> list[str]:
+    return [name] if name in present else [one for one in present if one.casefold() == name.casefold()]
+
+
+def find_name(spelled: str, field: str, folder: Path, boundary: str) -> tuple[str, str | None]:
+    """The picture's name in ``folder``, blanks around it aside, and what is wrong with it, if anything is.
+
+    Args:
+        spelled: The name as the row has it; an absolute one must lie in ``folder``.
+        field: What the row calls it.
+        folder: What the name is relative to.
+        boundary: ``folder`` as an error names it.
+    """
+    name = spelled.strip()
+    if not name:
+        return name, f"empty {field}, {spelled!r}"
+    if name.startswith("/"):
+        inside = (one for one in (folder.absolute(), folder.resolve()) if Path(name).is_relative_to(one))
+        name = next((str(Path(name).relative_to(one)) for one in inside), name)
+    if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
+        return name, f"{field} leaves {boundary}, {spelled.strip()!r}"
+    return name, None

@@ -1,0 +1,71 @@
+"""MultiOFF's layout on disk (Suryawanshi et al. 2020): its folders, the names of its CSVs, columns and labels.
+
+Does not know how a CSV is read, nor which splits somebody wants.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memes.csv_listing import CsvFormat
+from memes.listings import Layout, LayoutKind, list_listings
+from memes.meme import SPLITS, Label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from memes.meme import Offenders
+
+CSV_NAMES: Final[dict[str, str]] = {
+    "train": "Training_meme_dataset.csv",
+    "validation": "Validation_meme_dataset.csv",
+    "test": "Testing_meme_dataset.csv",
+}
+IMAGE_FOLDER: Final = "Labelled Images"
+SPLIT_FOLDERS: Final = ("Split Dataset", "Split Datasets")  # both spellings are in circulation
+COLUMNS: Final = ("image_name", "sentence", "label")
+
+# Compared in lower case. MultiOFF itself writes "Non-offensiv"; anything that is not listed is refused, not guessed.
+LABELS: Final = {
+    "offensive": Label.OFFENSIVE,
+    "non-offensiv": Label.NON_OFFENSIVE,
+    "non-offensive": Label.NON_OFFENSIVE,
+}
+
+_IMAGE_NAME, _SENTENCE, _LABEL = COLUMNS
+_FORMAT: Final = CsvFormat(
+    columns=((_IMAGE_NAME,), (_SENTENCE,), (_LABEL,)), labels=LABELS, boundary=f"the folder {IMAGE_FOLDER}"
+)
+
+
+def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
+    """The folders of splits that ``directory`` has."""
+    return [name for name in SPLIT_FOLDERS if (directory / name).is_dir()]
+
+
+def _describe(directory: Path, present: Sequence[str], offenders: Offenders) -> Layout:
+    """Describe ``directory``, noting what is wrong with the folders of splits."""
+    found = _find_traces(directory, present)
+    if len(found) > 1:
+        offenders.add(f"{directory}: two folders of splits, {' and '.join(found)}; keep one")
+    elif not found:
+        offenders.add(f"{directory}: missing folder, {' or '.join(SPLIT_FOLDERS)}")
+    folder = directory / found[0] if len(found) == 1 else None
+    return Layout(
+        directory=directory,
+        listing_folder=folder,
+        present=list_listings(folder) if folder else [],
+        file_names={split: (CSV_NAMES[split],) for split in SPLITS},
+        format=_FORMAT,
+        base=directory / IMAGE_FOLDER,
+        image_folder=IMAGE_FOLDER,
+    )
+
+
+KIND: Final = LayoutKind(
+    name="MultiOFF",
+    expected=f"{IMAGE_FOLDER} and {SPLIT_FOLDERS[0]}",
+    find_traces=_find_traces,
+    describe=_describe,
+)

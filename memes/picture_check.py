@@ -1,0 +1,66 @@
+"""Decode every picture that a data folder's listings name, so that none can fail later.
+
+Does not know how the listings are read.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import TYPE_CHECKING
+
+from memeguard.errors import MemeError
+from memeguard.preprocess import decode_image
+from memeguard.regular_file import read_picture
+from memes.pictures import CHECKED_SIZE, stream_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from memes.listings import Layout
+    from memes.meme import Offenders
+    from memes.meme_file import MemeFile
+
+
+def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offenders) -> None:
+    """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
+    if layout.image_folder and (wrong := _find_folder_fault(layout.directory, layout.image_folder)):
+        offenders.add(f"{layout.directory}: {wrong}")
+        return
+    paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
+    places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)
+    check = functools.partial(find_fault, root=layout.directory)
+    faults = stream_pictures(check, again, title="Checking pictures", total=sum(map(len, files)))
+    for (memes, listing, row), path, fault in zip(places, paths, faults, strict=True):
+        if fault:
+            what, why = fault
+            offenders.add_row_error(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
+
+
+def _find_folder_fault(directory: Path, name: str) -> str | None:
+    """What is wrong with the folder of the pictures; told once, not for each of them."""
+    folder = directory / name
+    if not folder.is_dir():
+        return f"missing folder, {name}"
+    if not folder.resolve().is_relative_to(directory.resolve()):
+        return f"folder {name} is a link that leaves the data folder"
+    return None
+
+
+def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | None:
+    """Decode a picture for nothing but to see it fail; return what is wrong and the reason, if there is one.
+
+    Args:
+        path: The picture.
+        root: A folder that no link may leave.
+    """
+    try:
+        decode_image(read_picture(path, root=root), wanted_size=CHECKED_SIZE)
+    except FileNotFoundError:
+        return "missing picture", "; a folder is parted by /, not by a backslash" if "\\" in path.name else ""
+    except OSError as error:
+        return "unreadable picture", f": {error.strerror}"
+    except MemeError as error:
+        return "unreadable picture", f": {error}"
+    return None

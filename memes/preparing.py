@@ -1,0 +1,76 @@
+"""Turn memes on disk into what a model takes: decoded by several threads, in order, with every error naming its row."""
+
+from __future__ import annotations
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from tqdm import tqdm
+
+from memeguard.errors import MemeError
+from memeguard.torch_runtime import collate_memes
+from memes.meme import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from torch import Tensor
+
+    from memeguard.predictor import MemePreparer, PreparedMeme
+    from memeguard.torch_runtime import TorchPredictor
+    from memes.meme import Meme
+
+DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
+_BATCH: Final = 32
+
+
+def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
+    """Picture and caption features [B, D] of one batch."""
+    pixels_BCHW, captions = collate_memes(memes, predictor.config.image, predictor.device)
+    return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)
+
+
+def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
+    """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
+    offenders = []
+    for meme in memes:
+        try:
+            preparer.captions.encode(meme.text)
+        except MemeError as error:
+            offenders.append(f"{meme.where}: {error}")
+    if offenders:
+        raise DataError(offenders)
+
+
+def prepare_memes(preparer: MemePreparer, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
+    """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        for batch in batches_of(memes, title):
+            yield from pool.map(functools.partial(prepare_meme, preparer), batch)
+
+
+def prepare_meme(preparer: MemePreparer, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
+    """Decode a meme, whose ``picture`` may have been read already; raises ``DataError``."""
+    try:
+        return preparer.prepare(read_picture(meme) if picture is None else picture, meme.text)
+    except MemeError as error:  # it was fine when the data was read
+        raise DataError([f"{meme.where}: {error}"]) from error
+
+
+def read_picture(meme: Meme) -> bytes:
+    """The bytes of a meme's picture; raises ``DataError``."""
+    try:
+        return meme.read_picture()
+    except OSError as error:
+        raise DataError([f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}"]) from error
+
+
+def batches_of(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:
+    """The memes in batches of 32, with a progress bar called ``title``."""
+    with tqdm(total=len(memes), desc=title, unit="meme", disable=None) as progress:
+        for start in range(0, len(memes), _BATCH):
+            batch = memes[start : start + _BATCH]
+            yield batch
+            progress.update(len(batch))

@@ -1,0 +1,174 @@
+"""An evaluation judges as the predictor does; its page stands alone and says what its JSON says."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import html
+import json
+import shutil
+import zipfile
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from evaluation.baselines import score_with_tfidf
+from evaluation.evaluate import evaluate
+from evaluation.metrics import measure_scores
+from evaluation.page import write_evaluation
+from evaluation.report import IMAGE_ONLY, MAJORITY, MODEL, TEXT_ONLY, TFIDF
+from evaluation.scorers import score_with_bundle
+from evaluation.statistics import FIGURES, compute_figures
+from memeguard.bundle import Bundle, save_bundle
+from memeguard.torch_runtime import TorchPredictor
+from memes.reading import read_splits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from memes.meme import Meme
+
+
+def test_scorers_judge_as_the_predictor_and_the_baseline_do(
+    bundle_folder: Path, demo_splits: dict[str, list[Meme]]
+) -> None:
+    predictor, memes = TorchPredictor.from_folder(bundle_folder), demo_splits["test"]
+    scores = score_with_bundle(predictor, memes, "judge")[MODEL]
+    verdicts = predictor.predict([predictor.prepare(meme.image_path.read_bytes(), meme.text) for meme in memes])
+    assert scores.probabilities == pytest.approx([verdict.probability for verdict in verdicts], abs=1e-5)
+    words = compute_figures(score_with_tfidf(demo_splits["train"], demo_splits["validation"], memes))
+    expected = measure_scores(score_with_tfidf(demo_splits["train"], demo_splits["validation"], memes))
+    assert (words["accuracy"], words["auroc"]) == pytest.approx((expected.accuracy, expected.auroc))
+
+
+class Page(HTMLParser):
+    """What a page loads, and its figures as they are read: [figure and interval, ...] by model."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.models: dict[str, list[str]] = {}
+        self._cell = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in {"src", "href"}]
+        if model := dict(attrs).get("data-model"):
+            self.models[model] = []
+        self._cell = dict(attrs).get("class") or ""
+
+    def handle_data(self, data: str) -> None:
+        if self._cell in {"value", "range"}:
+            self.models[list(self.models)[-1]].append(data)
+            self._cell = ""
+
+
+class Written(NamedTuple):
+    """What one run of the command wrote and printed."""
+
+    report: dict[str, Any]
+    text: str
+    output: str
+
+
+@pytest.fixture(scope="module")
+def written(small_bundle: Bundle, demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """``memeguard evaluate`` on the test split of an archive whose bundle has a temperature."""
+    folder = tmp_path_factory.mktemp("written")
+    classifier = copy.deepcopy(small_bundle.classifier)
+    labels = dataclasses.replace(classifier.config.labels, temperature=1.625)
+    classifier.config = dataclasses.replace(classifier.config, labels=labels)
+    save_bundle(Bundle(classifier, small_bundle.tokenizer), folder / "bundle")
+    with zipfile.ZipFile(folder / "small.mar", "w") as file:
+        for path in (folder / "bundle").iterdir():
+            file.write(path, f"bundle/{path.name}")
+    places = ["--out", str(folder / "out"), "--json", str(folder / "figures.json")]
+    arguments = ["evaluate", str(folder / "small.mar"), "--data", str(demo_folder), "--split", "test", *places]
+    done = CliRunner().invoke(main, [*arguments, "--device", "cpu"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    report = json.loads((folder / "figures.json").read_text("utf-8"))
+    return Written(report, (folder / "out" / "index.html").read_text("utf-8"), done.output)
+
+
+def test_the_page_stands_alone(written: Written) -> None:
+    page = Page(written.text)
+    assert page.sources
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_the_page_says_what_the_json_says_for_every_figure_of_every_model(written: Written) -> None:
+    def shown(figure: dict[str, float]) -> list[str]:
+        return [f"{figure['value']:.3f}", f"{figure['low']:.3f} to {figure['high']:.3f}"]
+
+    models = written.report["models"]
+    assert list(models) == [MODEL, IMAGE_ONLY, TEXT_ONLY, TFIDF, MAJORITY]
+    expected = {
+        name: [text for figure in FIGURES for text in shown(figures[figure])] for name, figures in models.items()
+    }
+    assert Page(written.text).models == expected
+
+
+def test_the_page_and_the_json_say_by_what_answers_are_made(written: Written) -> None:
+    assert (written.report["models"][MODEL]["threshold"], written.report["temperature"]) == (0.375, 1.625)
+    assert "<dt>Threshold</dt><dd>0.375:" in written.text
+    assert "<dt>Temperature</dt><dd>1.625:" in written.text
+    assert "at least\n0.375, at temperature 1.625." in written.text
+
+
+def test_the_page_and_the_json_count_the_opening(written: Written) -> None:
+    assert (written.report["split"], written.report["num"], written.report["num_openings"]) == ("test", 12, 1)
+    assert "The test split has been opened 1 time\nwith this bundle." in written.text
+
+
+def test_warnings_stand_on_top_of_everything(written: Written) -> None:
+    assert written.report["warnings"]
+    top = html.unescape(written.text[: written.text.index("<h1>")])
+    for warning in written.report["warnings"]:
+        assert warning in top
+        assert f"warning: {warning}" in written.output
+
+
+def test_a_caption_cannot_run_as_a_script(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    report = evaluate(bundle_folder, demo_folder, "validation", device="cpu", num_resamples=20)
+    assert report.mistakes
+    bad = tuple(dataclasses.replace(one, text="<script>alert(1)</script>") for one in report.mistakes)
+    text = write_evaluation(dataclasses.replace(report, mistakes=bad), demo_folder, tmp_path).read_text("utf-8")
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_one_label_alone_still_gives_a_report(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "Split Dataset").mkdir(parents=True)
+    shutil.copytree(demo_folder / "Labelled Images", data / "Labelled Images")
+    for path in (demo_folder / "Split Dataset").iterdir():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        kept = [row for row in rows if not path.name.startswith("Testing") or row[-1].lower() != "offensive"]
+        with (data / "Split Dataset" / path.name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(kept)
+    assert len(read_splits(data)["test"]) < 12
+    with zipfile.ZipFile(tmp_path / "a.mar", "w") as file:
+        for path in bundle_folder.iterdir():
+            file.write(path, f"bundle/{path.name}")
+    report = evaluate(tmp_path / "a.mar", data, "test", device="cpu", num_resamples=20)
+    assert report.models[MODEL].auroc.value is None
+    assert any("All memes of this split are non-offensive" in warning for warning in report.warnings)
+    assert write_evaluation(report, data, tmp_path / "out").is_file()
+
+
+def test_faulty_memes_may_be_left_out_and_are_listed(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(demo_folder, tmp_path / "data")
+    next((data / "Labelled Images").glob("validation_*")).unlink()
+    report = evaluate(bundle_folder, data, "validation", device="cpu", num_resamples=20, max_skipped=1)
+    assert report.num == len(read_splits(demo_folder)["validation"]) - 1
+    (line,) = report.skipped
+    assert line.startswith("Validation_meme_dataset.csv, row ")
+    assert any("1 faulty memes were left out" in warning for warning in report.warnings)

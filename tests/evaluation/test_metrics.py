@@ -1,0 +1,87 @@
+"""The figures are what their definitions say, offensive being positive; the threshold is the best there is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from evaluation.metrics import choose_threshold, score_predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def random_scores(seed: int, num: int = 30) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and probabilities that go together somewhat, with many ties."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, num)
+    labels[:2] = (0, 1)
+    return labels, np.round(np.clip(rng.normal(0.6 - 0.2 * labels, 0.2), 0, 1), 2)
+
+
+def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64], label: int) -> float:
+    """Harmonic mean of precision and recall of one label."""
+    hits = int(np.sum((labels == label) & (predicted == label)))
+    found, there = int(np.sum(predicted == label)), int(np.sum(labels == label))
+    return 2 * hits / (found + there) if found + there else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_figures_follow_their_definitions(seed: int) -> None:
+    labels, probabilities = random_scores(seed)
+    metrics = score_predictions(labels, probabilities, threshold=0.45)
+    predicted = (probabilities < 0.45).astype(int)
+    assert metrics.num == 30
+    assert metrics.accuracy == pytest.approx(np.mean(labels == predicted))
+    assert metrics.macro_f1 == pytest.approx((f1_of(labels, predicted, 0) + f1_of(labels, predicted, 1)) / 2)
+    pairs = itertools.product(probabilities[labels == 1], probabilities[labels == 0])
+    ranked = [(offensive < harmless) + 0.5 * (offensive == harmless) for offensive, harmless in pairs]
+    assert metrics.auroc == pytest.approx(np.mean(ranked))
+
+
+def test_low_probabilities_of_being_harmless_are_offensive() -> None:
+    metrics = score_predictions(np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.8, 0.9]), threshold=0.5)
+    assert (metrics.accuracy, metrics.macro_f1, metrics.auroc) == (1.0, 1.0, 1.0)
+
+
+def test_a_probability_at_the_threshold_is_harmless() -> None:
+    assert score_predictions(np.array([0, 1]), np.array([0.5, 0.4]), threshold=0.5).accuracy == 1.0
+
+
+def test_one_class_alone_has_no_auroc() -> None:
+    metrics = score_predictions(np.array([1, 1]), np.array([0.1, 0.9]), threshold=0.5)
+    assert math.isnan(metrics.auroc)
+    assert metrics.accuracy == 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_threshold_between_two_scores_is_better(seed: int) -> None:
+    labels, probabilities = random_scores(seed)
+    scores = sorted({*probabilities.tolist()})
+    candidates = [0.5, *((left + right) / 2 for left, right in itertools.pairwise(scores))]
+    f1 = {candidate: f1_score(labels, probabilities < candidate, average="macro") for candidate in candidates}
+    best = max(f1.values())
+    chosen = choose_threshold(labels, probabilities)
+    assert f1[chosen] == pytest.approx(best)
+    equals = [candidate for candidate, value in f1.items() if value == pytest.approx(best)]
+    assert abs(chosen - 0.5) == min(abs(candidate - 0.5) for candidate in equals)
+
+
+def test_a_threshold_separates_what_can_be_separated() -> None:
+    assert choose_threshold(np.array([1, 1, 0]), np.array([0.7, 0.8, 0.9])) == pytest.approx(0.85)
+
+
+def test_equal_scores_leave_the_threshold_at_one_half() -> None:
+    assert choose_threshold(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
+
+
+def test_a_hundred_thousand_scores_are_no_more_work_than_sorting_them() -> None:
+    """Trying each threshold on all memes would take hours."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 100_000)
+    assert choose_threshold(labels, 0.9 - 0.8 * labels + 0.1 * rng.random(100_000)) == 0.5

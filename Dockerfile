@@ -1,8 +1,8 @@
 # Two targets, one for each process:
 #   docker build --target torchserve -t memeguard-torchserve .
 #   docker build --target proxy      -t memeguard-proxy .
-# --build-arg PIP_INDEX_URL=… and PIP_EXTRA_INDEX_URL=… say where packages come from: with
-# https://download.pytorch.org/whl/cpu as the extra one torch comes without gigabytes of CUDA.
+# --build-arg PIP_INDEX_URL=… and PIP_EXTRA_INDEX_URL=… say where packages come from, TORCH_INDEX=… where torch does:
+# the default has builds for the CPU, which come without gigabytes of CUDA.
 
 FROM python:3.11-slim AS base
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
@@ -12,13 +12,16 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin memeguard \
     && mkdir -p /run/memeguard /srv/model_store \
     && chown memeguard:memeguard /run/memeguard /srv/model_store
 WORKDIR /srv/memeguard
+# What is copied here stands in .dockerignore, too.
 COPY pyproject.toml constraints.txt README.md config.properties ./
+COPY .ci/install-cpu-torch .ci/
 COPY cli cli
 COPY handler handler
 COPY proxy proxy
 COPY rollout rollout
 COPY memes memes
 COPY evaluation evaluation
+COPY scoring scoring
 COPY training training
 COPY archiving archiving
 COPY demo demo
@@ -30,8 +33,11 @@ EXPOSE 5000
 CMD ["gunicorn", "--config", "proxy/gunicorn.conf.py", "--bind", "0.0.0.0:5000", \
      "proxy.app:create_app(key_file='/run/memeguard/key_file.json')"]
 
+# `scoring` is for `docker run … memeguard score`.
 FROM base AS torchserve-base
-RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[torchserve]'
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN --mount=type=cache,target=/root/.cache/pip \
+    .ci/install-cpu-torch python "$TORCH_INDEX" && pip install -c constraints.txt -e '.[torchserve,scoring]'
 
 # The starter model, so that `docker-compose up` answers before anybody has trained a model.
 FROM torchserve-base AS starter

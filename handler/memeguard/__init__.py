@@ -6,7 +6,7 @@ Knows nothing of TorchServe, HTTP, data sets or optimizers.
 import os
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
 # No process talks to anybody but whom the user named. These switches work if they come before the libraries' import,
 # and every import of ours comes through here.

@@ -1,11 +1,13 @@
-"""Both images are built, run as they are, and answer a meme, without being root.
+"""Build both images and run them: they answer a meme and score a folder, and nothing in them runs as root.
 
 ``IMAGE_BUILDER`` names a program for machines without a Docker engine. It is called as ``PROGRAM CONTEXT TAG --target
-STAGE`` to build and as ``PROGRAM --run TAG -v HOST:DIR`` to run an image's own command, on this machine's network.
+STAGE`` to build and as ``PROGRAM --run TAG -v HOST:DIR [-- COMMAND]`` to run an image's own command, or another one, on
+this machine's network.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -49,10 +51,20 @@ def build_command(target: str) -> list[str]:
     return ["docker", "build", "--target", target, "--tag", tag, str(REPOSITORY)]
 
 
-def run_command(target: str, volumes: dict[Path, str]) -> list[str]:
+def run_command(target: str, volumes: dict[Path, str], *command: str) -> list[str]:
+    """How an image is run: its own command, unless there is another one."""
+    tag = f"memeguard-{target}"
     mounts = [argument for host, folder in volumes.items() for argument in ("-v", f"{host}:{folder}")]
-    run = [BUILDER, "--run"] if BUILDER else ["docker", "run", "--rm", "--network", "host"]
-    return [*run, f"memeguard-{target}", *mounts] if BUILDER else [*run, *mounts, f"memeguard-{target}"]
+    if BUILDER:
+        return [BUILDER, "--run", tag, *mounts, *(["--", *command] if command else [])]
+    return ["docker", "run", "--rm", "--network", "host", *mounts, tag, *command]
+
+
+def make_open_folder(path: Path) -> Path:
+    """A folder that the images' user, who is none of this machine's, can write to."""
+    path.mkdir()
+    path.chmod(0o777)
+    return path
 
 
 @contextmanager
@@ -85,10 +97,7 @@ def containers(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)), f"port {port} is taken; the images listen on {PORTS}"
     folder = tmp_path_factory.mktemp("containers")
-    run_dir = folder / "run"
-    run_dir.mkdir(mode=0o777)
-    run_dir.chmod(0o777)  # the images' user is none of this machine's
-    volumes = {run_dir: "/run/memeguard"}
+    volumes = {make_open_folder(folder / "run"): "/run/memeguard"}
     with ExitStack() as stack:
         started = [
             stack.enter_context(running(target, volumes, folder / f"{target}.log"))
@@ -140,4 +149,18 @@ def test_a_token_is_needed_and_readable_to_its_owner_alone(
     key_file = next(tmp_path_factory.getbasetemp().glob("containers*/run/key_file.json"))
     assert key_file.stat().st_mode & 0o777 == 0o600
     assert key_file.stat().st_uid == 10001
-    assert json.loads(key_file.read_text())["inference"]["key"]
+    read = run_command("proxy", {key_file.parent: "/run/memeguard"}, "cat", "/run/memeguard/key_file.json")
+    done = subprocess.run(read, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["inference"]["key"]
+
+
+def test_a_folder_is_scored_inside_the_image(images: None, tmp_path: Path) -> None:
+    memes, out = make_open_folder(tmp_path / "memes"), make_open_folder(tmp_path / "out")
+    shutil.copy(REPOSITORY / "docs/meme.png", memes)
+    (memes / "meme.txt").write_text("when mondays", "utf-8")
+    score = "memeguard score /memes --model /srv/starter_store/meme-*.mar --out /out/scores.csv"
+    command = run_command("torchserve", {memes: "/memes", out: "/out"}, "sh", "-c", score)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = csv.DictReader((out / "scores.csv").read_text("utf-8").splitlines())
+    assert row["prediction"] == "Non-offensive"

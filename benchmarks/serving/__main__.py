@@ -1,8 +1,8 @@
 """Run the serving benchmark and write results.json, report.md and speeds.png.
 
-    .venv/bin/python -m benchmarks.serving --data ../shared/harmeme
+    .venv/bin/python -m benchmarks.serving --data data/mine
 
-Does not know how anything is measured.
+The headline comes first: every server with every number of clients. What a meme costs is measured in the time left.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from benchmarks.serving.picture import draw_speeds
 from benchmarks.serving.processes import ending_all
 from benchmarks.serving.report import write_report
 from benchmarks.serving.results import Results, describe_run
-from benchmarks.serving.servers import PEERS
 from benchmarks.serving.settings import CostSettings, Settings
 from benchmarks.serving.suite import run_suite
+from benchmarks.serving.targets import FLASK, PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DATA = Path("../shared/harmeme")
 _PICTURE = "speeds.png"
 
 
@@ -48,45 +47,59 @@ def main() -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("run/bench"))
-    parser.add_argument("--data", type=Path, help=f"labelled memes; {_DATA} if it is there, drawn ones otherwise")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, two servers, a second each: does it run?")
-    parser.add_argument("--peers", default=",".join(PEERS), help="which of them, separated by commas; may be empty")
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each cell")
-    parser.add_argument("--minutes", type=float, default=30.0, help="of the whole run, but for installing the peers")
-    parser.add_argument("--resume", action="store_true", help="go on with results.json; measure what it lacks")
-    parser.add_argument("--report-only", action="store_true", help="with --resume: write the report anew, no more")
+    default = Settings()
+    parser.add_argument("--out", type=Path, default=Path("run/bench"), help="folder (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="labelled memes to send (default: drawn ones)")
+    parser.add_argument("--headline", action="store_true", help="measure the headline and nothing else")
+    parser.add_argument("--quick", action="store_true", help="check that it runs: a tiny model, two servers, 1 s each")
+    parser.add_argument(
+        "--peers", default=",".join(default.peers), help="separated by commas, may be empty (default: %(default)s)"
+    )
+    parser.add_argument("--repetitions", type=int, default=default.repetitions, help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=default.seconds, help="of each cell (default: %(default)s)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=default.minutes,
+        help="of the whole run without installing the peers (default: %(default)s); the headline's first repetition is "
+        "measured in any case",
+    )
+    parser.add_argument("--resume", action="store_true", help="read results.json and measure what it lacks")
+    parser.add_argument("--report-only", action="store_true", help="with --resume: only write the report again")
     return parser.parse_args(arguments)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    costs = None if options.headline else CostSettings()
     if options.quick:
-        costs = CostSettings(caption_words=(5,), picture_sides=(300,), seconds=0.5)
+        quick_costs = CostSettings(caption_words=(5,), picture_sides=(300,), seconds=0.5)
         return Settings(
             model="tiny",
-            peers=("original",),
+            peers=(FLASK,),
             clients=(1, 4),
             repetitions=1,
             seconds=1.0,
             ceiling_seconds=0.2,
             minutes=options.minutes,
             data_folder=options.data,
-            own_venvs=False,
-            costs=costs,
+            costs=costs and quick_costs,
             restarts=False,
         )
-    data = options.data or (_DATA if _DATA.is_dir() else None)
     peers = tuple(name for name in options.peers.split(",") if name)
     if unknown := set(peers) - set(PEERS):
-        raise SystemExit(f"unknown peers {sorted(unknown)}; there are {', '.join(PEERS)}")
+        raise SystemExit(f"error: unknown peers {', '.join(sorted(unknown))}; known are {', '.join(PEERS)}")
     return Settings(
-        peers=peers, repetitions=options.repetitions, seconds=options.seconds, minutes=options.minutes, data_folder=data
+        peers=peers,
+        repetitions=options.repetitions,
+        seconds=options.seconds,
+        minutes=options.minutes,
+        data_folder=options.data,
+        costs=costs,
     )
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """As JSON takes it."""
+    """Return the settings as JSON values."""
     return {**dataclasses.asdict(settings), "data_folder": settings.data_folder and settings.data_folder.name}
 
 

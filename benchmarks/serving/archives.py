@@ -1,7 +1,4 @@
-"""Make the model and the archive that are served, and copies of it with other settings in a model store of their own.
-
-Does not know what the settings mean. ``memeguard archive`` makes the first; a copy differs in model-config.yaml alone.
-"""
+"""Make the model and the archive that are served, and copies of it that differ in model-config.yaml alone."""
 
 from __future__ import annotations
 
@@ -24,20 +21,20 @@ ARCHIVE: Final = f"meme-{_VERSION}.mar"
 
 
 def make_model(kind: str, folder: Path) -> None:
-    """``benchmarks.serving.model``, in a process of its own, whose memory and threads end with it."""
+    """Run ``benchmarks.serving.model`` in a process of its own, so that its memory and threads end with it."""
     command = [sys.executable, "-m", "benchmarks.serving.model", kind, str(folder)]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
 def make_archive(bundle: Path, store: Path, *options: str) -> Path:
-    """``memeguard archive`` with ``options``; raises ``CalledProcessError`` where it refuses."""
+    """Run ``memeguard archive`` with ``options``; raises ``CalledProcessError`` if it fails."""
     command = [sys.executable, "-m", "cli.main", "archive", str(bundle), "--version", _VERSION]
     subprocess.run([*command, "--model-store", str(store), *options], check=True)
     return store / ARCHIVE
 
 
 def read_settings(archive: Path) -> dict[str, Any]:
-    """What model-config.yaml says."""
+    """Read model-config.yaml."""
     with zipfile.ZipFile(archive) as file:
         settings: dict[str, Any] = yaml.safe_load(file.read(_CONFIG))
     return settings
@@ -47,10 +44,10 @@ def copy_archive(archive: Path, store: Path, changes: Mapping[str, Any]) -> Path
     """Copy ``archive`` into the new folder ``store`` with ``changes`` to its settings.
 
     Args:
-        archive: The original.
-        store: Made; holds nothing else but its card.
-        changes: Members of model-config.yaml. One whose name begins with ``memeguard.`` belongs to that member, and is
-            left out where the archive does not know it: it was made by code that has no such setting.
+        archive: The one to copy.
+        store: A new folder, for the copy and its card.
+        changes: Members of model-config.yaml. ``memeguard.x`` changes ``x`` in the member ``memeguard``, unless the
+            archive lacks it because older code made it.
     """
     settings = read_settings(archive)
     for name, value in changes.items():
@@ -70,6 +67,6 @@ def copy_archive(archive: Path, store: Path, changes: Mapping[str, Any]) -> Path
 
 
 def unpack_archive(archive: Path, folder: Path) -> None:
-    """Lay out code and bundle as a worker finds them."""
+    """Unpack code and bundle as a worker does."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)

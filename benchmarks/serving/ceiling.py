@@ -1,7 +1,6 @@
-"""What the model alone can do: memes a second of the archive's own code on its own bundle, nobody asking over HTTP.
+"""Measure the bare model: the archive's own code on its own bundle, without HTTP, decoding and tokenizing.
 
-Does not know what the archive holds or which runtime it chose: like the worker, it hands the settings of
-model-config.yaml to the loader, and all cores. Decoding and tokenizing are left out.
+Like the worker, it passes the settings of model-config.yaml and all cores to the loader.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def measure_ceiling(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     device: str = "cpu",
 ) -> list[dict[str, Any]]:
-    """Memes a second at each of ``batch_sizes``, ``seconds`` each, in a process of its own."""
+    """Measure memes per second with each batch size, ``seconds`` each, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="mgb-") as temporary:
         folder = Path(temporary)
         unpack_archive(archive, folder)

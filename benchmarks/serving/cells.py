@@ -1,7 +1,4 @@
-"""Measure one cell: one target, so many clients, so long; with processor time and memory of the server.
-
-Does not know what the targets are nor how cells become a table.
-"""
+"""Measure one cell: one target with a number of clients, and the server's processor time and memory meanwhile."""
 
 from __future__ import annotations
 
@@ -21,9 +18,9 @@ if TYPE_CHECKING:
 def measure_cell(
     target: Target, memes: Sequence[SentMeme], load: Load, *, cell: str, distinct: bool = True
 ) -> dict[str, Any]:
-    """Load ``target`` and return what was seen; seconds, bytes, requests per second.
+    """Load ``target`` and return seconds, bytes and requests per second.
 
-    ``cell`` names the cell: the same name gives the same requests, whoever answers them.
+    ``cell`` names the cell: the same name gives the same requests, whichever server answers them.
     """
     make = make_requests(memes, target.path, target.headers, cell=cell, distinct=distinct)
     memory = PeakMemory(target.family)

@@ -1,7 +1,4 @@
-"""Keep the whole run within its minutes: what does not fit is left out, and said.
-
-Does not know what takes the time.
-"""
+"""Keep a run within its minutes: leave out what does not fit, and record that."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Counts from its making; notes in the results what there was no time for."""
+    """Counts from when it is made; records in the results what there was no time for."""
 
     def __init__(self, minutes: float, results: Results) -> None:
         self._begin = time.perf_counter()
@@ -25,10 +22,19 @@ class Clock:
         """Seconds so far."""
         return time.perf_counter() - self._begin
 
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left; negative once the time is over."""
+        return self._budget_s - self.spent_s
+
+    def announce(self, what: str) -> None:
+        """Print the time and what comes next."""
+        print(f"[{self.spent_s:5.0f} s] {what}", flush=True)
+
     def allows(self, seconds: float, what: str) -> bool:
-        """Whether ``seconds`` more fit; says ``what`` is next, or notes that it was left out."""
-        if self.spent_s + seconds <= self._budget_s:
-            print(f"[{self.spent_s:5.0f} s] {what}", flush=True)
+        """Return whether ``seconds`` more fit; announce ``what``, or record that it is left out."""
+        if seconds <= self.left_s:
+            self.announce(what)
             return True
-        self._results.add("notes", text=f"{what}: left out, for it would not have ended within the run's time")
+        self._results.add("left_out", what=what)
         return False

@@ -1,6 +1,6 @@
-"""What it depends on how much a meme costs: caption, picture, batch size, workers, and whether it was seen before.
+"""What the cost of a meme depends on: caption, picture, batch size, workers, and whether the same meme came before.
 
-Does not know the peers: this project alone is measured here, through its proxy, once each.
+Only this project's server is measured here, through its proxy, each setting once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.serving.servers import Target
-    from benchmarks.serving.settings import Run
+    from benchmarks.serving.settings import CostSettings, Run
 
 CACHE: Final = "repost_cache"
 UNCACHED: Final = {f"memeguard.{CACHE}": 0}
@@ -27,9 +27,9 @@ _NUM_REPOSTS: Final = 3
 _RESTART_S: Final = 45.0  # a start, a measurement and an end
 
 
-def measure_content(run: Run, target: Target) -> None:
-    """Latency for one client against caption length and against picture size."""
-    settings, memes = run.settings.costs, run.memes
+def measure_content(run: Run, settings: CostSettings, target: Target) -> None:
+    """Measure the latency for one client by caption length and by picture size."""
+    memes = run.memes
     load = Load(clients=1, seconds=settings.seconds)
     trials = [
         ("caption_words", words, SentMeme(memes[0].image, make_caption(words))) for words in settings.caption_words
@@ -41,9 +41,8 @@ def measure_content(run: Run, target: Target) -> None:
             run.results.add("costs", what=what, value=value, bytes=len(meme.image), **row)
 
 
-def measure_settings(run: Run, archive: Path) -> None:
-    """Throughput for many clients against the batch size and against the number of workers; each starts a server."""
-    settings = run.settings.costs
+def measure_settings(run: Run, settings: CostSettings, archive: Path) -> None:
+    """Measure the throughput for many clients by batch size and by number of workers; each starts a server."""
     trials: list[tuple[str, int, dict[str, Any]]] = [
         ("batch_size", size, {"batchSize": size}) for size in settings.batch_sizes
     ]
@@ -57,12 +56,12 @@ def measure_settings(run: Run, archive: Path) -> None:
                     run.results.add("costs", what=what, value=value, **row)
 
 
-def measure_reposts(run: Run, archive: Path) -> None:
-    """Latency for one client that sends the same meme again and again, to the archive with its cache as it is."""
+def measure_reposts(run: Run, settings: CostSettings, archive: Path) -> None:
+    """Measure the latency for one client that sends the same meme repeatedly; the archive's cache stays as it is."""
     if not _is_wanted(run, "repost", 0, _RESTART_S):
         return
     cache = read_settings(archive).get("memeguard", {}).get(CACHE)
-    load = Load(clients=1, seconds=run.settings.costs.seconds)
+    load = Load(clients=1, seconds=settings.seconds)
     with _serve(run, archive, {}, "reposts") as target:
         for number, meme in enumerate(run.memes[:_NUM_REPOSTS]):
             if not target:
@@ -77,7 +76,7 @@ def _is_wanted(run: Run, what: str, value: int, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _serve(run: Run, archive: Path, changes: Mapping[str, Any], name: str) -> Iterator[Target | None]:
-    """This project's server with other settings, reached through its proxy; None where it does not come up."""
+    """Serve with other settings and yield the proxy as a target; None if the server does not start."""
     copy_archive(archive, run.scratch / name, changes)
     target: Target | None = None
     with contextlib.ExitStack() as stack:

@@ -1,8 +1,8 @@
 """Measure this project's server on a GPU: through the proxy, without it, and the bare model, in one run.
 
-    make bench-gpu ARGS="--data ../shared/harmeme"
+    make bench-gpu ARGS="--data data/mine"
 
-Needs a CUDA device. Does not compare with other servers, and knows no targets.
+Needs a CUDA device. It measures no other servers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Show that the load generator is not the bottleneck: load a server that reads a request and answers without a thought.
+"""Show that the load generator is not the bottleneck: load a server that reads requests and answers at once.
 
     python -m benchmarks.serving.loadgen_check PORT
 
-is that server. It does not know what it was asked; what the generator reaches against it is far above what a server
-with a model can answer, and its processor time per request far below theirs.
+is that server. The generator must reach far more requests per second with it than with a server that has a model.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 class IdleServer(socketserver.ThreadingTCPServer):
-    """Answers every request at once, with the same verdict."""
+    """Answers every request at once with the same prediction."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -53,7 +52,7 @@ class IdleServer(socketserver.ThreadingTCPServer):
 
 
 def measure_generator(run: Run) -> None:
-    """Load a server that does nothing, which has a process of its own, with the requests of the main table."""
+    """Load a server that does nothing, in a process of its own, with the headline's requests."""
     if run.results.rows("generator"):
         return
     port = free_ports(1)[0]

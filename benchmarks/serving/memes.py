@@ -1,7 +1,7 @@
-"""The memes that are sent: real ones where a data set is given, drawn ones otherwise, and the requests made of them.
+"""The memes that are sent, real ones if a data set is given and drawn ones otherwise, and the requests made of them.
 
-Does not know who answers. No two requests of a cell hold the same bytes: each picture is followed by bytes of its own,
-which decoders do not read, so that no cache answers in a server's place.
+No two requests of a cell hold the same bytes, so that no cache answers: each picture is followed by bytes of its own,
+which decoders do not read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SentMeme(NamedTuple):
 
 
 def read_memes(data: Path | None, num: int) -> list[SentMeme]:
-    """At most ``num`` memes of the train split in ``data``, shuffled; drawn ones if ``data`` is None."""
+    """Read at most ``num`` memes of the train split in ``data``, shuffled; draw them if ``data`` is None."""
     if data is None:
         return [SentMeme(image, text) for image, text, _ in draw_demo_memes(num - num % 4 or 4, seed=0)]
     memes = read_split(data, "train", verify_images=False)
@@ -40,7 +40,7 @@ def read_memes(data: Path | None, num: int) -> list[SentMeme]:
 
 
 def make_picture(side: int) -> bytes:
-    """A JPEG of ``side`` x ``side`` pixels with as much detail as a photograph, drawn from a seed."""
+    """Draw a JPEG of ``side`` x ``side`` pixels with as much detail as a photograph; ``side`` is the seed."""
     rough = Image.frombytes("RGB", (48, 48), random.Random(side).randbytes(48 * 48 * 3))
     buffer = io.BytesIO()
     rough.resize((side, side), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=88)
@@ -48,7 +48,7 @@ def make_picture(side: int) -> bytes:
 
 
 def make_caption(num_words: int) -> str:
-    """``num_words`` common words."""
+    """Join ``num_words`` common words."""
     return " ".join(_WORDS[index % len(_WORDS)] for index in range(num_words))
 
 
@@ -58,11 +58,11 @@ def make_requests(
     """Return a function that makes the n-th request of a cell.
 
     Args:
-        memes: Sent in turn, from a place that ``cell`` decides: the same for every server.
-        path: Where the server takes them.
-        headers: Sent with each, such as a key.
-        cell: Names the cell, and marks its requests.
-        distinct: False sends each meme as it is, again and again.
+        memes: Sent in turn; ``cell`` decides which one is first, so that every server gets the same.
+        path: The server's path for predictions.
+        headers: Sent with each request, such as a key.
+        cell: The cell's name, which marks its requests.
+        distinct: Whether each request has bytes of its own; False repeats the memes as they are.
     """
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
     lines.append(f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}")
@@ -79,7 +79,7 @@ def make_requests(
 
 
 def encode_form(image: bytes, text: str) -> bytes:
-    """The body of a form as ``curl -F image=@meme.jpg -F text=…`` sends it."""
+    """Encode the body of a form as ``curl -F image=@meme.jpg -F text=…`` sends it."""
     return b"".join(
         (
             b"--" + _BOUNDARY + b"\r\n",

@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving.model vit-b-32 run/bench/model
 
-Does not know who serves it. Speed does not depend on what the weights know, but it does on how many tokens a caption
-has, so the CLIP of ViT-B/32's geometry takes its tokenizer from ``compact``, which was made from real captions.
+Speed does not depend on the weights, but on how many tokens a caption has. So the CLIP of ViT-B/32's geometry takes its
+tokenizer from ``compact``, which was made from real captions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def write_model(kind: str, folder: Path) -> None:
 
 
 def _write_tokenizer(folder: Path, name: str) -> None:
-    """The tokenizer of backbone ``name``, with start and end token around a caption, as OpenAI's CLIP puts them."""
+    """Write the tokenizer of backbone ``name``, with start and end token around a caption as in OpenAI's CLIP."""
     tokenizer = load_tokenizer(name, [])
     names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
     specials = [(name, tokenizer.token_to_id(name)) for name in names.values()]

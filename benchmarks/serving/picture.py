@@ -1,15 +1,12 @@
-"""Draw requests per second of every server, for each number of clients, with the bare model's ceiling.
-
-Does not know how they were measured.
-"""
+"""Draw the requests per second of every server for each number of clients, and the bare model's ceiling."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.serving.asked import OURS, ceiling, median, targets_seen
-from benchmarks.serving.report import NAMES
+from benchmarks.serving.asked import best_targets, ceiling, median
+from benchmarks.serving.targets import OURS, describe
 from evaluation.plot_style import BLUE, GREY, VERMILION, paint
 
 if TYPE_CHECKING:
@@ -21,8 +18,8 @@ _SHADES: Final = (0.35, 0.65, 1.0)
 
 
 def draw_speeds(results: Results) -> bytes:
-    """A PNG: a bar per server and number of clients; the figure beside it is the rate."""
-    targets = targets_seen(results)
+    """Draw a PNG with a bar per server and number of clients; of each peer the better batch size."""
+    targets = best_targets(results)
 
     def painter(axes: Axes) -> None:
         counts = sorted({row["clients"] for row in results.rows("cells")})
@@ -39,7 +36,7 @@ def draw_speeds(results: Results) -> bytes:
         if math.isfinite(limit):
             axes.axvline(limit, color=VERMILION, linestyle="--", label=f"the bare model: {limit:.1f}")
             axes.legend(loc="lower right")
-        axes.set_yticks(range(len(targets)), [NAMES.get(name, name) for name in targets])
+        axes.set_yticks(range(len(targets)), [describe(name) for name in targets])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("requests per second")

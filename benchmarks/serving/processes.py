@@ -112,6 +112,8 @@ class Family:
         gunicorn's arbiter, for one, replaces a worker that showed no sign of life for 30 s; so the worker shows one
         before the arbiter looks.
         """
+        if not self._sleeps:
+            return
         members = self.members()
         parents = set()
         for process in members:

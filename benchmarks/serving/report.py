@@ -1,27 +1,18 @@
-"""Write what was measured as Markdown tables.
-
-Does not know how anything was measured, and computes nothing but medians over the repetitions.
-"""
+"""Write what was measured as Markdown tables, with medians over the repetitions."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.serving.asked import DIRECT, FLOAT, OURS, ceiling, compare, median, targets_seen
-from benchmarks.serving.servers import PEERS
+from benchmarks.serving.asked import best_targets, ceiling, compare, median, most_clients, speed, targets_seen
+from benchmarks.serving.targets import OURS, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.serving.results import Results
 
-NAMES: Final = {
-    OURS: "memeguard, through the proxy",
-    DIRECT: "memeguard, TorchServe alone",
-    FLOAT: "memeguard not quantized, through the proxy",
-    **PEERS,
-}
 _COSTS: Final = {
     "caption_words": ("Caption", "words"),
     "picture_side": ("Picture", "side in pixels"),
@@ -31,19 +22,18 @@ _COSTS: Final = {
 
 
 def write_report(results: Results, picture: str) -> str:
-    """The whole report; ``picture`` is the file name of the chart."""
-    sections = [
-        _header(results),
-        f"![Requests per second]({picture})\n",
-        "### Asked and seen\n\n" + _asked(results),
-        "### Side by side\n\n" + _cells(results),
-        "### Memory and start\n\n" + _memory(results),
-        "### The bare model\n\n" + _ceiling(results),
-        "### What a meme costs here\n\n" + _costs(results),
-        "### The load generator\n\n" + _generator(results),
-        _notes(results),
-    ]
-    return "\n".join(section for section in sections if section)
+    """Write the whole report; ``picture`` is the file name of the chart. What was not measured has no section."""
+    sections = {
+        "Headline": _headline(results, picture),
+        "Asked and seen": _asked(results),
+        "Side by side": _cells(results),
+        "Memory and start": _memory(results),
+        "The bare model": _ceiling(results),
+        "What a meme costs here": _costs(results),
+        "The load generator": _generator(results),
+        "Not as planned": _notes(results),
+    }
+    return "\n".join([_header(results), *(f"### {title}\n\n{text}" for title, text in sections.items() if text)])
 
 
 def _header(results: Results) -> str:
@@ -55,10 +45,26 @@ def _header(results: Results) -> str:
         f"## Serving\n\n`{content['command']}`, commit {content['commit']}, {content['started']}, "
         f"{content.get('minutes', '?')} minutes; {hardware['processor']}, {hardware['cores']} cores{amx}, "
         f"{hardware['memory_gb']} GB, Python {content['python']}, load {hardware['load_average_at_start']:.1f} before. "
-        f"Model {settings['model']} with random weights, in int8 where nothing else is said; "
-        f"memes: {settings['data_folder'] or 'drawn'}, none sent twice in a cell, "
-        f"no cache. Medians of {num_repetitions} interleaved repetitions of {settings['seconds']:g} s "
-        f"each, the load generator on the same cores. Peers: {', '.join(content['peers'].values())}.\n"
+        f"Model {settings['model']} with random weights; memes: {settings['data_folder'] or 'drawn'}, none sent twice "
+        f"in a cell, no cache. Medians of {num_repetitions} interleaved repetitions ({settings['repetitions']} were "
+        f"planned) of {settings['seconds']:g} s each, the load generator on the same cores. memeguard computes with "
+        f"OpenVINO, in int8 if nothing else is said; the peers compute with transformers' CLIPModel in fp32. "
+        f"Peers: {', '.join(content['peers'].values())}.\n"
+    )
+
+
+def _headline(results: Results, picture: str) -> str:
+    """Every server, and of each peer the better batch size, with the most clients."""
+    rows = []
+    for target in best_targets(results):
+        cells = results.rows("cells", target=target, clients=most_clients(results))
+        each = " · ".join(_number(cell["requests_per_s"]) for cell in cells)
+        slower = speed(results, OURS) / (speed(results, target) or math.nan)
+        rows.append((describe(target), _number(speed(results, target)), each, _number(slower)))
+    head = (f"{most_clients(results)} clients", "requests/s", "each repetition", "memeguard is faster by")
+    return (
+        f"{table(head, rows)}\nEach peer was measured with every batch size in the same run; this is its better one. "
+        f"The bare model: {_number(ceiling(results))} memes/s.\n\n![Requests per second]({picture})\n"
     )
 
 
@@ -87,7 +93,7 @@ def _cells(results: Results) -> str:
             latencies = [median(results, f"p{q}_s", target=name, clients=clients) for q in (50, 95, 99)]
             counts = [sum(cell[member] for cell in cells) for member in ("num_errors", "num_requests")]
             figures = (_number(speed), *(_number(1e3 * value) for value in latencies), *counts, f"{cpu:.4f}")
-            rows.append((NAMES.get(name, name), clients, *figures))
+            rows.append((describe(name), clients, *figures))
     return table(head, rows)
 
 
@@ -99,13 +105,15 @@ def _memory(results: Results) -> str:
         cells = results.rows("cells", target=name)
         peaks = [max(cell[member] for cell in cells) / 1e9 for member in ("peak_bytes", "peak_process_bytes")]
         start = median(results, "start_s", "starts", target=name)
-        rows.append((NAMES.get(name, name), *(f"{peak:.2f}" for peak in peaks), _number(start)))
+        rows.append((describe(name), *(f"{peak:.2f}" for peak in peaks), _number(start)))
     head = ("", "peak, all processes, GB", "peak, largest process, GB", "start to first verdict, s")
     return table(head, rows) + "\nMemory is the proportional set size (PSS), sampled every 2 s under load.\n"
 
 
 def _ceiling(results: Results) -> str:
     sizes = sorted({row["batch_size"] for row in results.rows("ceiling")})
+    if not sizes:
+        return ""
     rows = [(size, _number(median(results, "memes_per_s", "ceiling", batch_size=size))) for size in sizes]
     text = "`Predictor.logits` of the unpacked archive on memes that are decoded already, in a process of its own.\n"
     return (
@@ -152,6 +160,8 @@ def _generator(results: Results) -> str:
         )
         for row in results.rows("generator")
     ]
+    if not rows:
+        return ""
     share = max(
         (row["generator_cpu_s_per_request"] * row["requests_per_s"] for row in results.rows("cells")), default=0
     )
@@ -162,18 +172,21 @@ def _generator(results: Results) -> str:
 
 
 def _notes(results: Results) -> str:
-    notes = [f"- {row['text']}" for row in results.rows("notes")]
-    return "### Not as planned\n\n" + "\n".join(notes) + "\n" if notes else ""
+    notes = [f"- {row['text']}\n" for row in results.rows("notes")]
+    if left_out := [row["what"] for row in results.rows("left_out")]:
+        minutes = results.content["settings"]["minutes"]
+        notes.append(f"- Left out, because the run's {minutes:g} minutes were over: {', '.join(left_out)}.\n")
+    return "".join(notes)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def _number(value: float) -> str:
-    """Three significant digits, and no more than a person reads."""
+    """Format with about three significant digits; a dash for nan."""
     if not math.isfinite(value):
         return "-"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2  # noqa: PLR2004

@@ -1,7 +1,4 @@
-"""What has been measured so far, in a JSON file that is written anew after every figure.
-
-Does not know what the figures mean. A run that was interrupted goes on where it ended.
-"""
+"""Figures measured so far, in a JSON file that is rewritten after each one, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from benchmarks.serving.venvs import REPOSITORY, pinned_version
 
 
 class Results:
-    """Rows by kind: ``cells``, ``starts``, ``ceiling``, ``costs``, ``notes``, each a list of dictionaries."""
+    """Lists of dictionaries by kind: ``cells``, ``starts``, ``ceiling``, ``costs``, ``left_out``, ``notes``, …."""
 
     def __init__(self, path: Path, header: dict[str, Any], *, resume: bool = False) -> None:
         self._path = path

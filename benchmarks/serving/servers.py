@@ -1,7 +1,4 @@
-"""The servers that are compared: how each is started, where it takes a meme, and how long it took to answer one.
-
-Does not know how they are loaded or what is made of the figures.
-"""
+"""The servers that are compared: how each is started, where it takes a meme, and when it answered the first one."""
 
 from __future__ import annotations
 
@@ -20,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.serving.load import Load, run_load
 from benchmarks.serving.memes import make_requests
 from benchmarks.serving.processes import Family
-from benchmarks.serving.venvs import REPOSITORY, ensure_venv
+from benchmarks.serving.targets import FLASK, FLOAT, OURS, peer_target
+from benchmarks.serving.venvs import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,22 +29,23 @@ _PEERS: Final = Path(__file__).parent / "peers"
 _START_TIMEOUT_S: Final = 180.0
 _POLL_S: Final = 0.2
 _KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH")
-PEERS: Final = {
-    "original": "the original's design",
-    "litserve": "LitServe",
-    "bentoml": "BentoML",
-    "ray": "Ray Serve",
-    "torchserve": "TorchServe, documentation's handler",
-}
+_OPTIONS: Final = (
+    "port",
+    "inference-port",
+    "management-port",
+    "metrics-port",
+    "grpc-inference-port",
+    "grpc-management-port",
+)
 
 
 class StartError(Exception):
-    """A server that did not come up, and why."""
+    """A server did not start; says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Somewhere to send memes: this project's server has two, the proxy and TorchServe itself."""
+    """An address that takes memes: this project's server has two, the proxy and TorchServe itself."""
 
     name: str
     port: int
@@ -64,9 +63,9 @@ class Plan:
         name: Of the server.
         command: Given its ports and a temporary folder of its own.
         paths: Its targets: name, which of the ports, path.
-        env: What it finds in its environment beside a few of ours.
-        cwd: Where it runs.
-        num_ports: How many it listens on.
+        env: Environment variables, beside a few that it inherits.
+        cwd: Its working directory.
+        num_ports: The number of ports it listens on.
         sleeps: Whether its processes may be stopped while others are measured.
     """
 
@@ -79,36 +78,40 @@ class Plan:
     sleeps: bool = True
 
 
-def plan_memeguard(store: Path, name: str = "memeguard") -> Plan:
-    """``memeguard serve`` on the archive in ``store``; its targets are the proxy and TorchServe's inference port."""
-    options = (
-        "port",
-        "inference-port",
-        "management-port",
-        "metrics-port",
-        "grpc-inference-port",
-        "grpc-management-port",
-    )
+def plan_memeguard(store: Path, name: str = OURS, checkout: Path = REPOSITORY) -> Plan:
+    """Serve the archive in ``store``; the targets are the proxy and TorchServe's inference port.
+
+    Args:
+        store: The model store.
+        name: Of the server and of its first target.
+        checkout: Whose ``memeguard serve`` it is; another one than this brings its own .venv.
+    """
+    python = sys.executable if checkout == REPOSITORY else str(checkout / ".venv" / "bin" / "python")
 
     def command(ports: Sequence[int], folder: Path) -> list[str]:
-        listen = [f"--{option}={port}" for option, port in zip(options, ports, strict=True)]
-        serve = [sys.executable, "-m", "cli.main", "serve", f"--model-store={store}", f"--run-dir={folder / 'run'}"]
+        listen = [f"--{option}={port}" for option, port in zip(_OPTIONS, ports, strict=True)]
+        serve = [python, "-m", "cli.main", "serve", f"--model-store={store}", f"--run-dir={folder / 'run'}"]
         return [*serve, *listen]
 
     paths = [(name, 0, "/predict"), (f"{name}-direct", 1, "/predictions/meme")]
-    return Plan(name=name, command=command, paths=paths, cwd=REPOSITORY, num_ports=len(options))
+    return Plan(name=name, command=command, paths=paths, cwd=checkout, num_ports=len(_OPTIONS))
 
 
 def plan_memeguard_float(store: Path) -> Plan:
-    """The same on an archive that is not quantized; its target is the proxy."""
-    plan = plan_memeguard(store, "memeguard-float")
+    """Serve an archive that is not quantized; the only target is the proxy."""
+    plan = plan_memeguard(store, FLOAT)
     return dataclasses.replace(plan, paths=plan.paths[:1])
 
 
-def plan_peer(name: str, backbone: Path, python: Path) -> Plan:
-    """The peer ``name``, one of ``PEERS``, run by ``python``."""
+def plan_peers(name: str, backbone: Path, python: Path, batch_sizes: Sequence[int]) -> list[Plan]:
+    """Plan the peer ``name`` with each batch size; Flask takes one meme at a time and is planned once."""
+    targets = {peer_target(name, size): size for size in batch_sizes}
+    return [_plan_peer(name, target, backbone, python, size) for target, size in targets.items()]
+
+
+def _plan_peer(name: str, target: str, backbone: Path, python: Path, batch_size: int) -> Plan:
     scripts = {
-        "original": "original.py",
+        FLASK: "original.py",
         "litserve": "litserve_server.py",
         "ray": "ray_serve.py",
         "torchserve": "torchserve_server.py",
@@ -122,11 +125,12 @@ def plan_peer(name: str, backbone: Path, python: Path) -> Plan:
         return [str(python), str(_PEERS / scripts[name]), str(backbone), str(ports[0]), *extra, *map(str, ports[1:])]
 
     return Plan(
-        name=name,
+        name=target,
         command=command,
-        paths=[(name, 0, "/predictions/clip" if name == "torchserve" else "/predict")],
+        paths=[(target, 0, "/predictions/clip" if name == "torchserve" else "/predict")],
         env={
             "BACKBONE": str(backbone),
+            "BATCH_SIZE": str(batch_size),
             "BENTOML_DO_NOT_TRACK": "True",
             "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
@@ -138,14 +142,9 @@ def plan_peer(name: str, backbone: Path, python: Path) -> Plan:
     )
 
 
-def peer_python(name: str, venvs: Path | None) -> Path:
-    """The Python of the peer's own environment; without ``venvs`` this one, which has all that the original needs."""
-    return Path(sys.executable) if venvs is None else ensure_venv(name, venvs).absolute()
-
-
 @contextlib.contextmanager
 def serving(plan: Plan, logs: Path, meme: SentMeme) -> Iterator[list[Target]]:
-    """Start a server, wait until each target has judged ``meme``, and end every process of it afterwards.
+    """Start a server, wait until each target has answered ``meme``, and end all its processes afterwards.
 
     Raises:
         StartError: It ended, or did not answer in time.
@@ -168,7 +167,7 @@ def serving(plan: Plan, logs: Path, meme: SentMeme) -> Iterator[list[Target]]:
 
 
 def _wait(target: Target, meme: SentMeme, key_file: Path, begin: float) -> Target:
-    """``target`` with its headers and the seconds after which it had answered."""
+    """Return ``target`` with its headers and with the seconds until its first answer."""
     problem = "no answer"
     while (waited := time.perf_counter() - begin) < _START_TIMEOUT_S:
         if (status := target.family.exit_status) is not None:
@@ -185,7 +184,7 @@ def _wait(target: Target, meme: SentMeme, key_file: Path, begin: float) -> Targe
 
 
 def _headers(target: Target, key_file: Path) -> dict[str, str]:
-    """TorchServe wants its inference key; the proxy adds that itself."""
+    """Return the inference key that TorchServe asks for; the proxy adds it by itself."""
     if not target.name.endswith("-direct") or not key_file.is_file():
         return {}
     with contextlib.suppress(ValueError, KeyError):  # half written
@@ -194,7 +193,7 @@ def _headers(target: Target, key_file: Path) -> dict[str, str]:
 
 
 def free_ports(num: int) -> list[int]:
-    """Ports nobody listens on; each is held until all are known, so that they differ."""
+    """Find ports that nobody listens on; each is held until all are known, so that they differ."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(num)]
         for each in sockets:

@@ -1,14 +1,11 @@
-"""What a run measures and how long; and a run: these settings, the memes, and where figures and files go.
-
-Does not measure.
-"""
+"""What a run measures and for how long; and a run: these settings, the memes, and where figures and files go."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks.serving.servers import PEERS
+from benchmarks.serving.targets import PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CostSettings:
-    """Which values are tried, and how long each is measured."""
+    """Which values are tried after the headline, and for how long."""
 
     caption_words: Sequence[int] = (0, 5, 15, 40, 100, 400)
     picture_sides: Sequence[int] = (300, 500, 1000, 2000, 4000)
@@ -38,28 +35,28 @@ class Settings:
 
     Attributes:
         model: ``vit-b-32``, or ``tiny`` where only the machinery is tried.
-        peers: Names of ``servers.PEERS``.
-        clients: Numbers of clients of the main table.
+        peers: Names of ``targets.PEERS``.
+        peer_batch_sizes: Each peer that makes batches is measured with each of them.
+        clients: Numbers of clients of the headline, the main table.
         repetitions: How often each cell of it is measured.
-        seconds: How long each time.
+        seconds: How long a cell is measured.
         ceiling_seconds: How long each batch size of the bare model is measured.
-        minutes: Of the whole run, but for installing the peers.
+        minutes: Of the whole run, without installing the peers.
         data_folder: Labelled memes; drawn ones if None.
-        own_venvs: Whether each peer runs in an environment of its own.
-        costs: Settings of what follows.
+        costs: What is measured after the headline; nothing if None.
         restarts: Whether servers are started anew for batch size, workers and reposts.
     """
 
     model: str = "vit-b-32"
     peers: Sequence[str] = tuple(PEERS)
+    peer_batch_sizes: Sequence[int] = (16, 8)
     clients: Sequence[int] = (1, 8, 32)
     repetitions: int = 3
-    seconds: float = 10.0
+    seconds: float = 5.0
     ceiling_seconds: float = 3.0
     minutes: float = 30.0
     data_folder: Path | None = None
-    own_venvs: bool = True
-    costs: CostSettings = field(default_factory=CostSettings)
+    costs: CostSettings | None = field(default_factory=CostSettings)
     restarts: bool = True
 
 

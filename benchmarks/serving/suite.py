@@ -1,10 +1,4 @@
-"""The run: make model and archive, start every server, measure in turn, end everything.
-
-Does not know how a cell is measured or what the report says. All servers run at once, but only the one that is being
-measured is awake: the others' processes are stopped (SIGSTOP, all but BentoML's), so that none takes a core while it
-idles. A repetition visits every server with every number of clients before the next one begins, from another first
-server each time.
-"""
+"""The run: make the archives, start every server, measure the headline, then what a meme costs, and end all servers."""
 
 from __future__ import annotations
 
@@ -14,15 +8,15 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.serving.archives import ARCHIVE, copy_archive, make_archive, make_model
-from benchmarks.serving.ceiling import measure_ceiling
-from benchmarks.serving.cells import measure_cell
 from benchmarks.serving.clock import Clock
 from benchmarks.serving.costs import UNCACHED, measure_content, measure_reposts, measure_settings
-from benchmarks.serving.load import Load
+from benchmarks.serving.headline import measure_headline
 from benchmarks.serving.loadgen_check import measure_generator
 from benchmarks.serving.memes import read_memes
-from benchmarks.serving.servers import StartError, peer_python, plan_memeguard, plan_memeguard_float, plan_peer, serving
+from benchmarks.serving.servers import StartError, plan_memeguard, plan_memeguard_float, plan_peers, serving
 from benchmarks.serving.settings import Run
+from benchmarks.serving.targets import OURS
+from benchmarks.serving.venvs import peer_python
 from demo.drawing import write_demo_data
 
 if TYPE_CHECKING:
@@ -35,7 +29,6 @@ if TYPE_CHECKING:
 
 _NUM_MEMES: Final = 2000
 _NUM_DRAWN: Final = 200
-_COSTS_S: Final = 360.0  # kept free for what follows the repetitions
 
 
 def run_suite(settings: Settings, out: Path, results: Results) -> None:
@@ -51,12 +44,14 @@ def run_suite(settings: Settings, out: Path, results: Results) -> None:
     try:
         archive = _make_archives(run)
         plans = [plan_memeguard(scratch / "uncached"), plan_memeguard_float(scratch / "float-uncached")]
-        plans += [plan_peer(name, scratch / "backbone", python) for name, python in pythons.items()]
-        measure_generator(run)
-        _compare(run, plans)
-        if settings.restarts:
-            measure_settings(run, archive)
-            measure_reposts(run, archive)
+        for name, python in pythons.items():
+            plans += plan_peers(name, scratch / "backbone", python, settings.peer_batch_sizes)
+        _measure_servers(run, plans)
+        if settings.costs:
+            measure_generator(run)
+            if settings.restarts:
+                measure_settings(run, settings.costs, archive)
+                measure_reposts(run, settings.costs, archive)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         results.finish(minutes=round(clock.spent_s / 60, 1))
@@ -66,7 +61,7 @@ def _install(settings: Settings, venvs: Path, results: Results) -> dict[str, Pat
     pythons = {}
     for name in settings.peers:
         try:
-            pythons[name] = peer_python(name, venvs if settings.own_venvs else None)
+            pythons[name] = peer_python(name, venvs)
         except subprocess.CalledProcessError as error:
             results.add("notes", text=f"{name} could not be installed: {error}")
     return pythons
@@ -74,7 +69,7 @@ def _install(settings: Settings, venvs: Path, results: Results) -> dict[str, Pat
 
 def _make_archives(run: Run) -> Path:
     """Make the model and its archives, in int8 and in float, and copies without cache; return the first."""
-    run.clock.allows(0.0, f"the model ({run.settings.model}) and its archive")
+    run.clock.announce(f"the model ({run.settings.model}) and its archives")
     make_model(run.settings.model, run.scratch)
     data = run.settings.data_folder
     if data is None:
@@ -87,20 +82,20 @@ def _make_archives(run: Run) -> Path:
     return archive
 
 
-def _compare(run: Run, plans: Sequence[Plan]) -> None:
-    """Start all servers, measure the main table, and what a meme's content costs here."""
+def _measure_servers(run: Run, plans: Sequence[Plan]) -> None:
+    """Start all servers, measure the headline, then what a meme's content costs this project's server."""
     with contextlib.ExitStack() as stack:
         targets = [target for plan in plans for target in _start(run, plan, stack)]
-        _repeat(run, targets)
+        measure_headline(run, targets, run.scratch / "uncached" / ARCHIVE)
         for target in targets:
-            if target.name == "memeguard":
+            if target.name == OURS and run.settings.costs:
                 target.family.resume()
-                measure_content(run, target)
+                measure_content(run, run.settings.costs, target)
 
 
 def _start(run: Run, plan: Plan, stack: contextlib.ExitStack) -> list[Target]:
     """Start a server while the others sleep, and put it to sleep too."""
-    run.clock.allows(0.0, f"starting {plan.name}")
+    run.clock.announce(f"starting {plan.name}")
     try:
         targets = stack.enter_context(serving(plan, run.logs, run.memes[0]))
     except StartError as error:
@@ -109,44 +104,3 @@ def _start(run: Run, plan: Plan, stack: contextlib.ExitStack) -> list[Target]:
     run.results.add("starts", target=plan.name, start_s=targets[0].start_s)
     targets[0].family.pause()
     return targets
-
-
-def _repeat(run: Run, targets: Sequence[Target]) -> None:
-    settings = run.settings
-    cell_s = settings.seconds + 5.0
-    round_s = cell_s * len(targets) * len(settings.clients) + 4 * settings.ceiling_seconds + 15.0
-    reserve_s = _COSTS_S if settings.restarts else 0.0
-    for repetition in range(settings.repetitions):
-        if not run.clock.allows(round_s + reserve_s, f"repetition {repetition + 1} of {settings.repetitions}"):
-            break
-        begin = run.clock.spent_s
-        if not run.results.rows("ceiling", repetition=repetition):
-            archive = run.scratch / "uncached" / ARCHIVE
-            for row in measure_ceiling(archive, run.memes, seconds=settings.ceiling_seconds):
-                run.results.add("ceiling", repetition=repetition, **row)
-        for clients in settings.clients:
-            for target in rotate(targets, repetition):
-                _measure(run, target, clients, repetition)
-        round_s = run.clock.spent_s - begin
-
-
-def _measure(run: Run, target: Target, clients: int, repetition: int) -> None:
-    if run.results.rows("cells", target=target.name, clients=clients, repetition=repetition):
-        return
-    load = Load(clients=clients, seconds=run.settings.seconds, warm_s=min(2.0, run.settings.seconds))
-    target.family.resume()
-    try:
-        row = measure_cell(target, run.memes, load, cell=f"{clients} clients, repetition {repetition}")
-    finally:
-        target.family.pause()
-    run.results.add("cells", repetition=repetition, **row)
-    numbers = f"{row['requests_per_s']:8.2f}/s  p50 {1000 * row['p50_s']:7.1f} ms  {row['num_errors']} errors"
-    print(f"  {clients:3d} clients  {target.name:18s} {numbers}", flush=True)
-
-
-def rotate(targets: Sequence[Target], by: int) -> list[Target]:
-    """Begin with another server each time; a server's own targets stay neighbours."""
-    families = list(dict.fromkeys(id(target.family) for target in targets))
-    start = by % len(families) if families else 0
-    order = [*families[start:], *families[:start]]
-    return sorted(targets, key=lambda target: order.index(id(target.family)))

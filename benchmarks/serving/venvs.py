@@ -1,6 +1,6 @@
-"""An environment for each peer: pinned by the repository's constraints.txt and a file in requirements/.
+"""The environment of each peer, pinned by constraints.txt and by a file in requirements/ for what the peer adds.
 
-Does not know what is installed into them.
+A peer without such a file needs nothing but what this project has, and runs in this project's environment.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).parents[2]
 _REQUIREMENTS: Final = Path(__file__).parent / "requirements"
 _CONSTRAINTS: Final = REPOSITORY / "constraints.txt"
+_SHARED: Final = {"original": "flask", "torchserve": "torchserve"}  # what identifies a peer that has no file
 
 
-def ensure_venv(name: str, folder: Path) -> Path:
-    """Return the Python of ``folder/name``, which is made if it is missing, and brought to the pins of now.
+def peer_python(name: str, folder: Path) -> Path:
+    """Return the Python of the peer ``name``, after installing its environment ``folder/name`` or updating its pins.
 
     Raises:
         subprocess.CalledProcessError: pip cannot install it.
     """
+    if name in _SHARED:
+        return Path(sys.executable)
     requirements = _REQUIREMENTS / f"{name}.txt"
     pins = hashlib.sha256(requirements.read_bytes() + _CONSTRAINTS.read_bytes()).hexdigest()
-    venv = folder / name
+    venv = (folder / name).absolute()
     python = venv / "bin" / "python"
     stamp = venv / "installed"
     if stamp.is_file() and stamp.read_text(encoding="ascii") == pins:
@@ -39,10 +42,11 @@ def ensure_venv(name: str, folder: Path) -> Path:
 
 
 def pinned_version(name: str) -> str:
-    """What the peer is: the first of its requirements, with the version."""
-    lines = (_REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    first = next(line for line in lines if line and not line.startswith("#"))
+    """Return what the peer is: the package that identifies it, with its version."""
     pins = dict(
         line.lower().split("==") for line in _CONSTRAINTS.read_text(encoding="utf-8").splitlines() if "==" in line
     )
-    return first if "==" in first else f"{first}=={pins[first.lower()]}"
+    if name in _SHARED:
+        return f"{_SHARED[name]}=={pins[_SHARED[name]]}"
+    lines = (_REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line and not line.startswith("#"))

@@ -1,6 +1,6 @@
 """BentoML with adaptive batching, as https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html has it.
 
-    BACKBONE=… bentoml serve bentoml_service:MemeService --port PORT
+    BACKBONE=… BATCH_SIZE=16 bentoml serve bentoml_service:MemeService --port PORT
 
 A batchable endpoint takes one parameter, so that the documentation puts picture and caption into one pydantic model and
 a second service before it, which takes single requests.
@@ -13,7 +13,7 @@ from pathlib import Path  # noqa: TC003 - BentoML and pydantic look at the annot
 from typing import Any
 
 import bentoml
-from clip import Judge
+from clip import ClipClassifier
 from pydantic import BaseModel
 
 
@@ -29,16 +29,16 @@ class MemeInput(BaseModel):
 
 @bentoml.service(workers=1)
 class BatchService:
-    """Judges batches."""
+    """Classifies batches."""
 
     def __init__(self) -> None:
-        self._judge = Judge(os.environ["BACKBONE"])
+        self._classifier = ClipClassifier(os.environ["BACKBONE"])
 
     # Past max_latency_ms it answers 503; the documentation's 1000 would refuse most of 32 clients.
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=10000)
+    @bentoml.api(batchable=True, max_batch_size=int(os.environ["BATCH_SIZE"]), max_latency_ms=10000)
     def predict(self, inputs: list[MemeInput]) -> list[dict[str, Any]]:
         """Answer every meme of a batch."""
-        return self._judge.predict([self._judge.prepare(meme.image, meme.text) for meme in inputs])
+        return self._classifier.predict([self._classifier.prepare(meme.image, meme.text) for meme in inputs])
 
 
 @bentoml.service(workers=1)

@@ -1,6 +1,6 @@
-"""The same judge of memes in every peer: transformers' CLIPModel in fp32 and a linear head.
+"""The classifier that every peer serves: transformers' CLIPModel in fp32 and a linear head.
 
-Does not know which server calls it. It runs in the peers' own environments and imports nothing of this project.
+It runs in the peers' own environments and imports nothing of this project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_BATCH_SIZE = 8  # as many as this project's archives take at once
 _MAX_TOKENS = 77
 
 
@@ -27,8 +26,8 @@ class PreparedMeme(NamedTuple):
     text: str
 
 
-class Judge:
-    """Loads once; prepares memes one by one and judges them in batches."""
+class ClipClassifier:
+    """Loads once, prepares memes one by one and classifies them in batches."""
 
     def __init__(self, backbone: str | Path) -> None:
         folder = str(backbone)

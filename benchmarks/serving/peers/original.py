@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from clip import Judge
+from clip import ClipClassifier
 from flask import Flask, request
 
 app = Flask(__name__)
@@ -18,13 +18,13 @@ app = Flask(__name__)
 
 @app.post("/predict")
 def predict() -> tuple[dict[str, Any], int]:
-    """Judge one meme."""
+    """Classify one meme."""
     if "image" not in request.files or "text" not in request.form:
         return {"error": "Missing image or text"}, 400
-    meme = judge.prepare(request.files["image"].read(), request.form["text"])
-    return judge.predict([meme])[0], 200
+    meme = classifier.prepare(request.files["image"].read(), request.form["text"])
+    return classifier.predict([meme])[0], 200
 
 
 if __name__ == "__main__":
-    judge = Judge(sys.argv[1])
+    classifier = ClipClassifier(sys.argv[1])
     app.run(host="127.0.0.1", port=int(sys.argv[2]), threaded=False)

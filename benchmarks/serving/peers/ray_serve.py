@@ -1,6 +1,6 @@
 """Ray Serve with dynamic batching, as https://docs.ray.io/en/latest/serve/advanced-guides/dyn-req-batch.html has it.
 
-    python ray_serve.py BACKBONE PORT TEMPORARY_FOLDER
+    BATCH_SIZE=16 python ray_serve.py BACKBONE PORT TEMPORARY_FOLDER
 
 One replica that reserves both cores (the guide to performance: num_cpus, OMP_NUM_THREADS); the batch is a power of two,
 the wait the default of 10 ms, and max_ongoing_requests lets a batch fill, which its default of 5 would not.
@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import ray
-from clip import MAX_BATCH_SIZE, Judge
+from clip import ClipClassifier
 from ray import serve
 from starlette.requests import Request  # noqa: TC002 - Ray looks at the annotation
 
@@ -26,21 +26,21 @@ _CORES = len(os.sched_getaffinity(0))
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": _CORES})
 class MemeDeployment:
-    """Decodes each meme as it comes and judges them in batches."""
+    """Decodes each meme as it comes and classifies them in batches."""
 
     def __init__(self, backbone: str) -> None:
-        self._judge = Judge(backbone)
+        self._classifier = ClipClassifier(backbone)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         """Answer one request."""
         form = await request.form()
-        meme = self._judge.prepare(await form["image"].read(), form["text"])
+        meme = self._classifier.prepare(await form["image"].read(), form["text"])
         return await self.predict(meme)
 
-    @serve.batch(max_batch_size=MAX_BATCH_SIZE, batch_wait_timeout_s=0.01)
+    @serve.batch(max_batch_size=int(os.environ["BATCH_SIZE"]), batch_wait_timeout_s=0.01)
     async def predict(self, memes: list[PreparedMeme]) -> list[dict[str, Any]]:
-        """Judge a batch."""
-        return self._judge.predict(memes)
+        """Classify a batch."""
+        return self._classifier.predict(memes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The handler that https://pytorch.org/serve/custom_service.html would have one write: a BaseHandler's four methods.
 
-Does not know memeguard. Batch size and delay are those of the documentation's "Batch Inference with TorchServe".
+The delay of a batch is that of the documentation's "Batch Inference with TorchServe".
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clip import Judge, PreparedMeme
+from clip import ClipClassifier, PreparedMeme
 from ts.torch_handler.base_handler import BaseHandler  # noqa: TID251 - a handler, in an archive of its own
 
 
@@ -19,7 +19,7 @@ class ClipHandler(BaseHandler):
         """Load the model that lies in the archive."""
         self.context = context
         self.manifest = context.manifest
-        self.model = Judge(Path(context.system_properties["model_dir"]) / "backbone")
+        self.model = ClipClassifier(Path(context.system_properties["model_dir"]) / "backbone")
         self.initialized = True
 
     def preprocess(self, data: list[dict[str, Any]]) -> list[PreparedMeme]:
@@ -27,7 +27,7 @@ class ClipHandler(BaseHandler):
         return [self.model.prepare(bytes(row["image"]), bytes(row["text"]).decode()) for row in data]
 
     def inference(self, data: list[PreparedMeme]) -> list[dict[str, Any]]:
-        """Judge the batch."""
+        """Classify the batch."""
         return self.model.predict(data)
 
     def postprocess(self, data: list[dict[str, Any]]) -> list[dict[str, Any]]:

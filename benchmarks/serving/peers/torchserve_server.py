@@ -1,6 +1,6 @@
 """Archive the documentation's handler with ``torch-model-archiver`` and start TorchServe on it.
 
-    python torchserve_server.py BACKBONE PORT TEMPORARY_FOLDER MANAGEMENT METRICS GRPC GRPC_MANAGEMENT
+    BATCH_SIZE=16 python torchserve_server.py BACKBONE PORT TEMPORARY_FOLDER MANAGEMENT METRICS GRPC GRPC_MANAGEMENT
 
 Everything as TorchServe's "Getting started" does it but for the ports, the folder, and tokens, which are off.
 """
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 _MODEL_CONFIG = """\
 minWorkers: 1
 maxWorkers: 1
-batchSize: 8
+batchSize: {batch_size}
 maxBatchDelay: 10
 responseTimeout: 120
 """
@@ -38,7 +38,8 @@ def archive(backbone: Path, folder: Path) -> None:
     shutil.copytree(backbone, staging / "backbone")
     shutil.copy(_HERE / "clip.py", staging)
     store.mkdir()
-    (folder / "model-config.yaml").write_text(_MODEL_CONFIG, encoding="utf-8")
+    model_config = _MODEL_CONFIG.format(batch_size=os.environ["BATCH_SIZE"])
+    (folder / "model-config.yaml").write_text(model_config, encoding="utf-8")
     command = [
         *(str(Path(sys.executable).with_name("torch-model-archiver")), "--model-name", "clip", "--version", "1.0"),
         *("--handler", str(_HERE / "torchserve_handler.py"), "--extra-files", str(staging)),

@@ -1,4 +1,4 @@
-"""The report: medians, ratios, what was left out, and a picture, from figures written by hand."""
+"""The report: medians, ratios, the better batch size of each peer, what was left out, and a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from benchmarks.serving.results import Results, describe_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SETTINGS = {"model": "tiny", "data_folder": None, "seconds": 1.0, "peers": ["original", "litserve"]}
+_SETTINGS = {
+    "model": "tiny",
+    "data_folder": None,
+    "seconds": 1.0,
+    "repetitions": 3,
+    "minutes": 30.0,
+    "peers": ["original", "litserve"],
+}
 
 
 def cell(target: str, clients: int, repetition: int, speed: float, p50_s: float) -> dict[str, Any]:
@@ -43,7 +50,15 @@ def cell(target: str, clients: int, repetition: int, speed: float, p50_s: float)
 def results(tmp_path: Path) -> Results:
     """Three repetitions; the middle one is the median."""
     results = Results(tmp_path / "results.json", describe_run(_SETTINGS))
-    speeds = {"memeguard": 80.0, "memeguard-direct": 90.0, "original": 10.0, "litserve": 40.0}
+    speeds = {
+        "memeguard": 80.0,
+        "memeguard-direct": 90.0,
+        "original": 10.0,
+        "litserve-16": 35.0,
+        "litserve-8": 40.0,
+        "torchserve-16": 20.0,
+        "torchserve-8": 10.0,
+    }
     for repetition, factor in enumerate((1.0, 2.0, 0.5)):
         for name, speed in speeds.items():
             results.add("cells", **cell(name, 1, repetition, speed, 1 / speed))
@@ -62,9 +77,10 @@ def test_ratios_are_of_medians(results: Results) -> None:
     seen = {asked: (round(answer.seen, 3), answer.met) for asked, answer in answers.items()}
     speed = "requests/s, 32 clients, through the proxy"
     assert seen == {
-        f"{speed}: times the original's design": (8.0, True),
-        "p50, one client: times the original's design": (0.125, True),
-        f"{speed}: times litserve": (2.0, True),
+        f"{speed}: times Flask and transformers": (8.0, True),
+        "p50, one client: times Flask and transformers": (0.125, True),
+        f"{speed}: times LitServe, batches of 8": (2.0, True),
+        f"{speed}: times TorchServe, documentation's handler, batches of 16": (4.0, True),
         f"{speed}: share of the bare model's": (80.0, True),
         "p50 of a repost, one client": (3.0, True),
         "the proxy's own cost, p50": (1.389, True),
@@ -78,15 +94,27 @@ def test_the_ceiling_is_the_best_batch_size(results: Results) -> None:
     assert proxy_cost_s(results) == pytest.approx(1 / 80 - 1 / 90)
 
 
+def test_the_headline_names_the_better_batch_size_of_each_peer(results: Results) -> None:
+    headline = write_report(results, "speeds.png").partition("### Headline")[2].partition("###")[0]
+    assert "| memeguard, through the proxy | 80.0 | 80.0 · 160 · 40.0 | 1.00 |" in headline
+    assert "| LitServe, batches of 8 | 40.0 | 40.0 · 80.0 · 20.0 | 2.00 |" in headline
+    assert "| TorchServe, documentation's handler, batches of 16 | 20.0 | 20.0 · 40.0 · 10.0 | 4.00 |" in headline
+    assert "LitServe, batches of 16" not in headline
+    assert "| LitServe, batches of 16 | 32 | 35.0 |" in write_report(results, "speeds.png")
+
+
 def test_the_report_holds_every_server_and_says_what_was_missed(results: Results) -> None:
-    results.add("notes", text="ray: left out")
+    results.add("notes", text="ray could not be installed")
+    results.add("left_out", what="workers 1")
+    results.add("left_out", what="workers 2")
     report = write_report(results, "speeds.png")
     row = "| memeguard, through the proxy | 32 | 80.0 | 400 | 800 | 1200 | 3 | 300 | 0.0200 |"
     assert row in report
     assert "| start to ready | ≤ 20 s | 25.0 s | **no** |" in report
     assert "LitServe" in report
     assert "litserve==" in report
-    assert "- ray: left out" in report
+    assert "- ray could not be installed\n" in report
+    assert "- Left out, because the run's 30 minutes were over: workers 1, workers 2.\n" in report
     assert "repost_cache 10" in report
     assert str(results.content["commit"]) in report
 
@@ -96,6 +124,7 @@ def test_what_was_not_measured_is_said_and_breaks_nothing(tmp_path: Path) -> Non
     results.add("cells", **cell("original", 1, 0, 10.0, 0.1))
     assert all(math.isnan(answer.seen) and not answer.met for answer in compare(results))
     assert write_report(results, "speeds.png").count("not measured") == 7
+    assert "### What a meme costs here" not in write_report(results, "speeds.png")
     assert draw_speeds(results).startswith(b"\x89PNG")
 
 
@@ -114,7 +143,7 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_noted(results: Results)
     clock = Clock(1.0, results)
     assert clock.allows(30.0, "a cell")
     assert not clock.allows(90.0, "a long cell")
-    assert [row["text"].split(":")[0] for row in results.rows("notes")] == ["a long cell"]
+    assert results.rows("left_out") == [{"what": "a long cell"}]
 
 
 def test_a_table_has_a_line_for_each_row() -> None:

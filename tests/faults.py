@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import requests
 
+from benchmarks.open_loop import NO_ANSWER, Answer, Stream, send_stream
 from tests.soak.memory import find_processes
-from tests.traffic import NO_ANSWER, Answer, Memes, Verdicts, draw_memes, send_at_rate
+from tests.traffic import Memes, Verdicts, draw_memes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,10 +109,8 @@ class Observer:
         return watch
 
     def _load(self, watch: Watch, done: threading.Event) -> None:
-        stream = send_at_rate(
-            self._port, self._memes.request, rate=_RATE, stop=lambda _: done.is_set(), patience_s=_DEADLINE_S
-        )
-        watch.answers += asyncio.run(stream)
+        stream = Stream(seconds=math.inf, rate=_RATE, patience_s=_DEADLINE_S)
+        watch.answers += send_stream(self._port, self._memes.request, stream, stop=done)
 
     def _ask_readiness(self, watch: Watch, done: threading.Event) -> None:
         url = f"http://127.0.0.1:{self._port}/readyz"

@@ -2,51 +2,44 @@
 
     .venv/bin/python -m benchmarks.overload --model-store model_store --compare ../before
 
-starts `memeguard serve` of this checkout and of each compared one, in turn, and ends them. --port asks a server that
-runs already. Does not know what a server does with too much.
+starts `memeguard serve` of this checkout and of each compared one, in turn, and ends them. --port measures a server
+that runs already.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import resource
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
-
 from benchmarks.overload.scenarios import flood, hold
 from benchmarks.serving.memes import make_requests, read_memes
-from benchmarks.serving.processes import Family, ending_all
-from benchmarks.serving.servers import free_ports
+from benchmarks.serving.processes import ending_all
+from benchmarks.serving.servers import StartError, plan_memeguard, serving
 from benchmarks.serving.venvs import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-_PORTS = ("port", "inference-port", "management-port", "metrics-port", "grpc-inference-port", "grpc-management-port")
-_START_TIMEOUT_S = 180.0
-_NUM_FILES = 16_384  # every request of a flood has a connection
+    from benchmarks.serving.memes import SentMeme
+
+_LOGS = Path("run/overload")
+_NUM_MEMES = 256
 
 
 def main() -> None:
     """Parse the options, measure each server, print."""
     options = _parse()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_NUM_FILES if hard < 0 else min(_NUM_FILES, hard), hard))
+    memes = read_memes(options.data, _NUM_MEMES)
     results: dict[str, Any] = {}
     if options.port:
-        results[f"port {options.port}"] = _measure(options.port, options)
+        results[f"port {options.port}"] = _measure(options.port, memes, options)
     else:
         with ending_all():
             for checkout in (REPOSITORY, *options.compare):
-                with _serving(checkout.resolve(), options.model_store.resolve()) as port:
-                    results[str(checkout)] = _measure(port, options)
+                results[str(checkout)] = _measure_checkout(checkout.resolve(), memes, options)
     text = json.dumps(results, indent=2)
     print(text)
     if options.out:
@@ -67,40 +60,22 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(port: int, options: argparse.Namespace) -> dict[str, Any]:
-    memes = read_memes(options.data, 256)
+def _measure_checkout(checkout: Path, memes: list[SentMeme], options: argparse.Namespace) -> dict[str, Any]:
+    _LOGS.mkdir(parents=True, exist_ok=True)
+    plan = plan_memeguard(options.model_store.resolve(), checkout=checkout)
+    try:
+        with serving(plan, _LOGS, memes[0]) as (proxy, _):
+            return _measure(proxy.port, memes, options)
+    except StartError as error:
+        raise SystemExit(f"error: {checkout}: {error}") from error
 
+
+def _measure(port: int, memes: list[SentMeme], options: argparse.Namespace) -> dict[str, Any]:
     def requests_of(cell: str) -> Callable[[int], bytes]:
         return make_requests(memes, "/predict", {"Connection": "close"}, cell=f"{cell} {time.time_ns()}")
 
     slow = hold(port, requests_of("slow"), each=options.slow, seconds=options.slow_seconds)
     return {"slow": slow, "flood": flood(port, requests_of("flood"), factor=options.factor, seconds=options.seconds)}
-
-
-@contextlib.contextmanager
-def _serving(checkout: Path, model_store: Path) -> Iterator[int]:
-    """Run the checkout's `memeguard serve` for the length of the block; yields its port."""
-    with tempfile.TemporaryDirectory(prefix="mg-") as folder:
-        run_dir, log = Path(folder) / "run", Path(folder) / "serve.log"
-        ports = free_ports(len(_PORTS))
-        command = [
-            *(str(checkout / ".venv/bin/memeguard"), "serve", "--model-store", str(model_store)),
-            *("--run-dir", str(run_dir)),
-            *(f"--{name}={port}" for name, port in zip(_PORTS, ports, strict=True)),
-        ]
-        with Family(command, log=log, cwd=checkout, env=os.environ | {"TMPDIR": folder}) as family:
-            _wait_until_ready(family, f"http://127.0.0.1:{ports[0]}/readyz")
-            yield ports[0]
-
-
-def _wait_until_ready(family: Family, url: str) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while family.exit_status is None and time.monotonic() < deadline:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(url, timeout=5).ok:
-                return
-        time.sleep(0.2)
-    raise SystemExit(f"the server did not become ready: {family.log.read_text(errors='replace')[-2000:]}")
 
 
 if __name__ == "__main__":

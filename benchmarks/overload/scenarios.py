@@ -1,7 +1,4 @@
-"""What is done to a server, and what is said of it.
-
-Does not know how a server is started.
-"""
+"""What is done to a server, and how its answers are summarized."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import collections
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.overload.generator import Sample, Stream, send_stream
+from benchmarks.open_loop import NO_ANSWER, PREDICT, TIMED_OUT, Answer, Stream, send_stream
 from benchmarks.overload.slow import slow_clients
 
 if TYPE_CHECKING:
@@ -28,12 +25,13 @@ def flood(port: int, make_request: Callable[[int], bytes], *, factor: float, sec
     """
     one = _predictions(send_stream(port, make_request, Stream(seconds=3.0)))
     closed = _predictions(send_stream(port, make_request, Stream(seconds=10.0, clients=32, patience_s=30.0)))
-    capacity = sum(sample.status == _OK for sample in closed) / 10.0
+    capacity = sum(answer.status == _OK for answer in closed) / 10.0
     stream = Stream(seconds=seconds, rate=capacity * factor, has_probes=True)
-    samples = send_stream(port, make_request, stream)
+    answers = send_stream(port, make_request, stream)
     recovery_s = _recovery_s(port, make_request, 2 * _spread(one, _OK)["p95"])
-    asked = _predictions(samples)
-    goodput = sum(s.status == _OK and s.began_s + s.seconds <= seconds for s in asked) / seconds
+    asked = _predictions(answers)
+    end_s = min(answer.began_s for answer in asked) + seconds
+    goodput = sum(answer.status == _OK and answer.ended_s <= end_s for answer in asked) / seconds
     return {
         "capacity_per_s": capacity,
         "offered_per_s": len(asked) / seconds,
@@ -45,7 +43,7 @@ def flood(port: int, make_request: Callable[[int], bytes], *, factor: float, sec
         **{
             path: {"answers": _statuses(probes), "seconds": _spread(probes, _OK)}
             for path in ("/healthz", "/readyz")
-            if (probes := [sample for sample in samples if sample.kind == path])
+            if (probes := [answer for answer in answers if answer.kind == path])
         },
         "normal_latency_again_after_s": recovery_s,
     }
@@ -59,12 +57,12 @@ def hold(port: int, make_request: Callable[[int], bytes], *, each: int, seconds:
         beside = send_stream(port, make_request, stream)
     return {
         name: {
-            "answers": _statuses(_predictions(samples)),
-            "per_s": sum(sample.status == _OK for sample in _predictions(samples)) / seconds,
-            "seconds": _spread(_predictions(samples), _OK),
-            "/healthz": _spread([sample for sample in samples if sample.kind == "/healthz"], _OK),
+            "answers": _statuses(_predictions(answers)),
+            "per_s": sum(answer.status == _OK for answer in _predictions(answers)) / seconds,
+            "seconds": _spread(_predictions(answers), _OK),
+            "/healthz": _spread([answer for answer in answers if answer.kind == "/healthz"], _OK),
         }
-        for name, samples in (("alone", alone), ("beside_slow_clients", beside))
+        for name, answers in (("alone", alone), ("beside_slow_clients", beside))
     }
 
 
@@ -74,26 +72,26 @@ def _recovery_s(port: int, make_request: Callable[[int], bytes], normal_s: float
     num_normal = 0
     while num_normal < _NUM_NORMAL and time.monotonic() - began_s < _RECOVERY_PATIENCE_S:
         asked_s = time.monotonic()
-        samples = _predictions(send_stream(port, make_request, Stream(seconds=0.005, patience_s=30.0)))
-        is_normal = bool(samples) and samples[0].status == _OK and samples[0].seconds <= normal_s
+        answers = _predictions(send_stream(port, make_request, Stream(seconds=0.005, patience_s=30.0)))
+        is_normal = bool(answers) and answers[0].status == _OK and answers[0].seconds <= normal_s
         num_normal = num_normal + 1 if is_normal else 0
         if num_normal == 1:
             normal_since_s = asked_s
     return normal_since_s - began_s if num_normal else _RECOVERY_PATIENCE_S
 
 
-def _predictions(samples: Sequence[Sample]) -> list[Sample]:
-    return [sample for sample in samples if sample.kind == "predict"]
+def _predictions(answers: Sequence[Answer]) -> list[Answer]:
+    return [answer for answer in answers if answer.kind == PREDICT]
 
 
-def _statuses(samples: Sequence[Sample]) -> dict[str, int]:
-    names = {-1: "timed out", 0: "failed"}
-    counts = collections.Counter(names.get(sample.status, str(sample.status)) for sample in samples)
+def _statuses(answers: Sequence[Answer]) -> dict[str, int]:
+    names = {TIMED_OUT: "timed out", NO_ANSWER: "failed"}
+    counts = collections.Counter(names.get(answer.status, str(answer.status)) for answer in answers)
     return dict(sorted(counts.items()))
 
 
-def _spread(samples: Sequence[Sample], status: int) -> dict[str, float]:
-    seconds = sorted(sample.seconds for sample in samples if sample.status == status)
+def _spread(answers: Sequence[Answer], status: int) -> dict[str, float]:
+    seconds = sorted(answer.seconds for answer in answers if answer.status == status)
     if not seconds:
         return {}
     return {f"p{percent}": seconds[int((len(seconds) - 1) * percent / 100)] for percent in (50, 95, 99, 100)}

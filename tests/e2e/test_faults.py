@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.open_loop import PREDICT, TIMED_OUT, Answer
 from tests.e2e.conftest import MEMEGUARD, REPOSITORY, serving
 from tests.faults import (
     EXPIRY,
@@ -23,7 +25,6 @@ from tests.faults import (
     find_broken_promises,
     step_clock,
 )
-from tests.traffic import TIMED_OUT, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ class _Verdicts:
 
 
 def _answer(status: int, at_s: float = 0.0, **body: Any) -> Answer:
-    return Answer(0, at_s, 0.1, status, body, "")
+    return Answer(PREDICT, 0, at_s, 0.1, status, b"HTTP/1.1 x\r\n\r\n" + json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.open_loop import NO_ANSWER, TIMED_OUT, Answer, Stream, send_stream
 from benchmarks.serving.load import Load, percentile, run_load
 from tests.soak.memory import MemorySample, MemorySampler, growth
-from tests.traffic import NO_ANSWER, TIMED_OUT, Answer, Verdicts, draw_memes, send_at_rate
+from tests.traffic import Verdicts, draw_memes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import psutil
 
-    from tests.traffic import Memes
-
 GROUPS: Final = ("proxy", "java", "workers")
 _PATIENCE_S: Final = 35.0  # above the longest answer the proxy promises
 _CLIENTS: Final = 32
+_MAX_OPEN: Final = 2_000
 _WARM: Final = 0.2  # share of a phase whose memory is not compared
 _NAMES: Final = {NO_ANSWER: "no answer", TIMED_OUT: "timed out"}
 
@@ -52,17 +51,12 @@ def soak(root: psutil.Process, port: int, settings: SoakSettings) -> dict[str, A
             ("overload", settings.overload, settings.overload_s),
         ):
             begin = time.monotonic()
-            answers = asyncio.run(_phase(port, draw_memes(name=name), share * capacity, seconds))
+            stream = Stream(seconds=seconds, rate=share * capacity, patience_s=_PATIENCE_S, max_open=_MAX_OPEN)
+            answers = send_stream(port, draw_memes(name=name).request, stream)
             samples = [each for each in memory.samples if each.at_s >= begin + _WARM * seconds]
             report["phases"][name] = _describe(answers, verdicts, share * capacity, samples)
     report["problems"] = find_problems(report, settings)
     return report
-
-
-async def _phase(port: int, memes: Memes, rate: float, seconds: float) -> list[Answer]:
-    return await send_at_rate(
-        port, memes.request, rate=rate, stop=lambda elapsed: elapsed >= seconds, patience_s=_PATIENCE_S
-    )
 
 
 def _describe(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.overload.scenarios import flood, hold
 from benchmarks.serving.memes import make_requests, read_memes
-from benchmarks.serving.processes import ending_all
+from benchmarks.serving.processes import exit_on_interrupt
 from benchmarks.serving.servers import StartError, plan_memeguard, serving
 from benchmarks.serving.venvs import REPOSITORY
 
@@ -37,9 +37,9 @@ def main() -> None:
     if options.port:
         results[f"port {options.port}"] = _measure(options.port, memes, options)
     else:
-        with ending_all():
-            for checkout in (REPOSITORY, *options.compare):
-                results[str(checkout)] = _measure_checkout(checkout.resolve(), memes, options)
+        exit_on_interrupt()
+        for checkout in (REPOSITORY, *options.compare):
+            results[str(checkout)] = _measure_checkout(checkout.resolve(), memes, options)
     text = json.dumps(results, indent=2)
     print(text)
     if options.out:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.picture import draw_speeds
-from benchmarks.serving.processes import ending_all
+from benchmarks.serving.processes import exit_on_interrupt
 from benchmarks.serving.report import write_report
 from benchmarks.serving.results import Results, describe_run
 from benchmarks.serving.settings import CostSettings, Settings
@@ -35,8 +35,8 @@ def main() -> None:
     results = Results(options.out / "results.json", describe_run(_plain(settings)), resume=options.resume)
     try:
         if not options.report_only:
-            with ending_all():
-                run_suite(settings, options.out.absolute(), results)
+            exit_on_interrupt()
+            run_suite(settings, options.out.absolute(), results)
     finally:
         if results.rows("cells"):
             report = write_report(results, _PICTURE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving.load import Load, run_load
 from benchmarks.serving.memes import make_requests
-from benchmarks.serving.processes import PeakMemory
+from benchmarks.serving.memory import PeakMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

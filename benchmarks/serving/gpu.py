@@ -21,7 +21,7 @@ from benchmarks.serving.cells import measure_cell
 from benchmarks.serving.costs import UNCACHED
 from benchmarks.serving.load import Load
 from benchmarks.serving.memes import read_memes
-from benchmarks.serving.processes import ending_all
+from benchmarks.serving.processes import exit_on_interrupt
 from benchmarks.serving.servers import plan_memeguard, serving
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def main() -> None:
     memes = read_memes(options.data, _NUM_MEMES)
     rows: list[dict[str, Any]] = []
     name = "cpu" if options.device == "cpu" else torch.cuda.get_device_name()
+    exit_on_interrupt()
     try:
-        with tempfile.TemporaryDirectory(prefix="mgb-") as scratch, ending_all():
+        with tempfile.TemporaryDirectory(prefix="mgb-") as scratch:
             _measure(options, memes, Path(scratch), rows)
     finally:
         content = json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1)

@@ -29,7 +29,7 @@ _PEERS: Final = Path(__file__).parent / "peers"
 _START_TIMEOUT_S: Final = 180.0
 _POLL_S: Final = 0.2
 _KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH")
-_OPTIONS: Final = (
+PORT_OPTIONS: Final = (
     "port",
     "inference-port",
     "management-port",
@@ -89,12 +89,12 @@ def plan_memeguard(store: Path, name: str = OURS, checkout: Path = REPOSITORY) -
     python = sys.executable if checkout == REPOSITORY else str(checkout / ".venv" / "bin" / "python")
 
     def command(ports: Sequence[int], folder: Path) -> list[str]:
-        listen = [f"--{option}={port}" for option, port in zip(_OPTIONS, ports, strict=True)]
+        listen = [f"--{option}={port}" for option, port in zip(PORT_OPTIONS, ports, strict=True)]
         serve = [python, "-m", "cli.main", "serve", f"--model-store={store}", f"--run-dir={folder / 'run'}"]
         return [*serve, *listen]
 
     paths = [(name, 0, "/predict"), (f"{name}-direct", 1, "/predictions/meme")]
-    return Plan(name=name, command=command, paths=paths, cwd=checkout, num_ports=len(_OPTIONS))
+    return Plan(name=name, command=command, paths=paths, cwd=checkout, num_ports=len(PORT_OPTIONS))
 
 
 def plan_memeguard_float(store: Path) -> Plan:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import psutil
 
-from benchmarks.serving.processes import proportional_bytes, repeating
+from benchmarks.serving.memory import proportional_bytes, repeating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

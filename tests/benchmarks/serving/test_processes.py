@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks.serving.processes import Family, PeakMemory, stop_all
+from benchmarks.serving.memory import PeakMemory
+from benchmarks.serving.processes import Family
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-# A child in a session of its own whose parent ends: nothing but the mark in its environment ties it to the family.
+REPOSITORY = Path(__file__).parents[3]
+# A child in a session of its own whose parent ends.
 _ORPHAN = """
 import subprocess, sys, time
 sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
 middle = f"import subprocess; subprocess.Popen({sleep!r}, start_new_session=True)"
 subprocess.run([sys.executable, "-c", middle], start_new_session=True)
 print("ready", flush=True)
+time.sleep(60)
+"""
+# Starts a family, prints the number of its process, and waits to be killed.
+_STARTER = """
+import os, pathlib, sys, time
+from benchmarks.serving.processes import Family
+folder = pathlib.Path(sys.argv[1])
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+family = Family(sleep, log=folder / "log", cwd=folder, env=os.environ)
+while not family.members():
+    time.sleep(0.02)
+family.pause()
+print(family.members()[0].pid, flush=True)
 time.sleep(60)
 """
 _BUSY = "print('ready', flush=True)\nblock = bytearray(80 * 2**20)\nwhile True: pass"
@@ -76,18 +87,10 @@ def test_an_error_ends_the_family(tmp_path: Path) -> None:
     assert family.members() == []
 
 
-def test_an_interrupt_while_a_process_starts_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    class Interrupted(subprocess.Popen):
-        def __init__(self, *arguments: object, **options: object) -> None:
-            super().__init__(*arguments, **options)
-            started.append(psutil.Process(self.pid))
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(subprocess, "Popen", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        start(_BUSY, tmp_path)
-    assert started[0].is_running()
-    stop_all()
-    assert not started[0].is_running()
+def test_a_family_ends_with_the_process_that_started_it_even_while_paused(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _STARTER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        member = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    assert psutil.wait_procs([member], timeout=20)[1] == []

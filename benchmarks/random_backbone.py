@@ -1,8 +1,6 @@
-"""Write CLIPs with random weights in the layout of the hub, for what does not depend on what they know.
+"""Write CLIPs with random weights in the layout of the hub, to measure what does not depend on weights.
 
-    .venv/bin/python benchmarks/random_backbone.py vit-b-32 /tmp/vit-b-32
-
-Does not know what is measured.
+.venv/bin/python benchmarks/random_backbone.py vit-b-32 /tmp/vit-b-32
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ _TEXTS = ["a few words about a meme"] * 2
 
 
 def write_tiny(folder: Path) -> None:
-    """The geometry of ``tiny``."""
+    """Write a CLIP of the geometry of ``tiny``."""
     backbone = load_backbone(TINY, _TEXTS)
     _write(folder, backbone.clip, backbone.tokenizer)
 
 
 def write_vit_b_32(folder: Path) -> None:
-    """The geometry of ViT-B/32 (Radford et al. 2021, table 20), but for the vocabulary."""
+    """Write a CLIP of ViT-B/32's geometry (Radford et al. 2021, table 20), except for the vocabulary."""
     text = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     _write(folder, CLIPModel(CLIPConfig(text_config=text)), load_tokenizer(TINY, _TEXTS))
 

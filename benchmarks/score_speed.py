@@ -1,13 +1,15 @@
-"""Measure how near `memeguard score` comes to the bare network, side by side in one run.
+"""Measure how close `memeguard score` comes to the speed of the bare network, in one run.
 
     .venv/bin/python benchmarks/score_speed.py --model starter/bundle --data harmeme/memes.csv --images harmeme/img
 
-A ceiling is the network alone: memes that are prepared already; no file is opened. There are three: memes in the order
-of the list, sixteen at a time, which is the ceiling of the serving benchmark; those of like caption length together, at
-the best of --batch-sizes, one batch after another, each computed by all cores (one stream); and the same with as many
-batches at once as there are cores. Against them stands what `scoring.job` makes of the same memes, from reading the
-list to the last row on disk, without loading the model. Rounds alternate, for a machine's speed drifts; each ratio is
-the median of the rounds' ratios.
+A ceiling is the speed of the network alone, on memes that are prepared already. There are three:
+
+- serving: memes in the order of the list, in batches of 16, as in the serving benchmark
+- one_stream: memes sorted by caption length, in the best of --batch-sizes, one batch at a time on all cores
+- streams: the same, but as many batches at once as there are cores
+
+They are compared with `scoring.job` on the same memes, from reading the list to the last row on disk, without loading
+the model. Rounds alternate, because a machine's speed drifts; each ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _SERVED = 16  # memes of a batch in the serving benchmark's best ceiling, and of
 
 
 def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[PreparedMeme]:
-    """The first ``num`` memes that can be judged, in their order."""
+    """Prepare the first ``num`` memes that can be read, in their order."""
     prepared = []
     with open_source(asked) as source:
         for item in itertools.islice(source.items(), num):
@@ -47,12 +49,12 @@ def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[Prep
 
 
 def count_tokens(meme: PreparedMeme) -> int:
-    """Of its caption."""
+    """Count the tokens of a caption."""
     return sum(map(len, meme.chunks))
 
 
 def measure_ceiling(predictor: Predictor, memes: list[PreparedMeme], batch_size: int) -> float:
-    """Memes a second through the network alone, as many batches at once as it has streams."""
+    """Return memes per second of the network alone, with as many batches at once as it has streams."""
     batches = [memes[first : first + batch_size] for first in range(0, len(memes), batch_size)]
     start = time.perf_counter()
     with ThreadPoolExecutor(predictor.num_streams) as pool:
@@ -61,14 +63,14 @@ def measure_ceiling(predictor: Predictor, memes: list[PreparedMeme], batch_size:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="what `memeguard score` takes as SOURCE")
+    parser.add_argument("--data", type=Path, required=True, help="SOURCE of `memeguard score`")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--batch-sizes", default="8,16,32,64", help="tried for each ceiling; score takes the best")
-    parser.add_argument("--memes", type=int, default=512, help="of the ceilings")
+    parser.add_argument("--batch-sizes", default="8,16,32,64", help="tried for each ceiling; score uses the best")
+    parser.add_argument("--memes", type=int, default=512, help="number that the ceilings are measured with")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

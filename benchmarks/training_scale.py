@@ -1,9 +1,9 @@
-"""Show that training needs no more memory for many memes than for few: peak memory of `memeguard train` at each size.
+"""Measure the peak memory of `memeguard train` for few and for many memes; it should be the same.
 
     .venv/bin/python benchmarks/training_scale.py --sizes 10000,1000000 --json scale.json
 
-The memes are drawn: so many captions, all different, over a few hundred pictures, in the plain CSV layout; the backbone
-is a small CLIP with random weights, for memory does not depend on what it knows.
+The memes are made in code, in the plain CSV layout: as many different captions as asked for, over a few hundred
+pictures. The backbone is a small CLIP with random weights, because memory does not depend on weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORDS = [f"{start}{end}" for start in ("ba", "do", "ki", "lu", "me") for end in 
 
 
 def write_data(folder: Path, num_train: int) -> None:
-    """``num_train`` memes in the plain CSV layout; nothing in them tells the label."""
+    """Write ``num_train`` memes in the plain CSV layout, with labels that have nothing to do with them."""
     numbers = random.Random(num_train)
     (folder / "pictures").mkdir(parents=True)
     for index in range(NUM_PICTURES):
@@ -44,7 +44,7 @@ def write_data(folder: Path, num_train: int) -> None:
 
 
 def measure(num_train: int, tune: str, backbone: Path, scratch: Path) -> dict[str, Any]:
-    """Train for one epoch in a process of its own; seconds and peak memory in MiB, shared libraries included."""
+    """Train for one epoch in a process of its own; return seconds and peak memory in MiB, with shared libraries."""
     write_data(scratch / f"data-{num_train}", num_train)
     command = [
         *(sys.executable, "-m", "cli.main", "train", "--device", "cpu", "--epochs", "1", "--folds", "0"),
@@ -68,7 +68,7 @@ def measure(num_train: int, tune: str, backbone: Path, scratch: Path) -> dict[st
 
 
 def main() -> None:
-    """Measure every size and print a line each."""
+    """Measure every size and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10000,1000000")
     parser.add_argument("--tune", default="head", choices=["head", "lora", "last-blocks", "full"])

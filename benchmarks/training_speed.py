@@ -1,10 +1,10 @@
-"""Measure how many memes a second training takes, with loading them from disk and without, side by side in one run.
+"""Measure how many memes per second training reads, with and without loading them from disk, in one run.
 
     .venv/bin/python benchmarks/training_speed.py --data data/demo --tunes head,lora,full --json speed.json
 
-Without a --backbone it is a CLIP of ViT-B/32's geometry with random weights: speed does not depend on them. Every round
-times the same number of steps with pictures read and decoded anew (for a head: features read back) and with one batch
-that is ready; the medians' ratio says whether loading starves the network.
+Without --backbone it trains a CLIP of ViT-B/32's geometry with random weights, because speed does not depend on them.
+Every round times the same number of steps twice: with pictures read and decoded (for a head: features read back), and
+with one batch that is ready. The ratio of the medians says whether loading slows training down.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_MEMES = 512
 
 
 def measure(experiment: Experiment, config: TrainingConfig, num_steps: int, num_rounds: int) -> dict[str, Any]:
-    """Memes a second with and without loading: medians over the rounds."""
+    """Return memes per second with and without loading, medians over the rounds."""
     classifier = experiment._make_classifier(config).to(experiment._device)  # noqa: SLF001 - a look inside
     tuning = Tuning(classifier, config, pretrained=True)
     source = experiment.inputs["train"]
@@ -68,7 +68,7 @@ def measure(experiment: Experiment, config: TrainingConfig, num_steps: int, num_
 
 
 def main() -> None:
-    """Measure every way of tuning and print a line each."""
+    """Measure every way of tuning and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--backbone", type=Path)
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def configure(tune: Tune, precision: Precision, batch_size: int) -> TrainingConfig:
-    """The preset of ``tune`` in ``precision``."""
+    """Return the preset of ``tune`` in ``precision``."""
     return TrainingConfig.preset(tune, precision=precision, batch_size=batch_size)
 
 

@@ -1,7 +1,4 @@
-"""Hold connections that send a head, or a body, byte by byte; one that the server closes is opened again.
-
-Does not know what honest clients see meanwhile.
-"""
+"""Hold connections that send a head or a body byte by byte; reopen those that the server closes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Load a server: N clients, each with one request under way, over connections kept open where the server lets them.
+"""Load a server with N clients, each with one request under way, over connections that the server may keep open.
 
-Does not know what is asked nor who answers. One thread and one selector, no HTTP library: the servers share the cores
-with it, and ``loadgen_check`` measures what it costs.
+One thread and one selector without an HTTP library, because the servers share the cores; ``loadgen_check`` measures
+what it costs. ``benchmarks.open_loop`` sends at a rate instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OK = 200
 
 
 class Response(NamedTuple):
-    """What came back; ``status`` is 0 where nothing sensible did."""
+    """What came back; ``status`` is 0 if it was no HTTP response."""
 
     status: int
     body: bytes
@@ -38,15 +38,15 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """One cell of the benchmark.
+    """How a server is loaded.
 
     Attributes:
-        clients: Requests under way at once.
-        seconds: How long is measured.
+        clients: Number of requests under way at once.
+        seconds: How long the load is measured.
         warm_s: How long the clients run before that.
-        max_requests: Ends the cell early.
-        timeout_s: After which a request that is not answered is an error.
-        max_errors: Ends the cell early too; a server that is gone refuses thousands a second.
+        max_requests: The number of requests that ends the load early.
+        timeout_s: After which a request without an answer is an error.
+        max_errors: The number of errors that ends the load early; a server that is gone refuses thousands per second.
     """
 
     clients: int
@@ -59,7 +59,7 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """What was seen; latencies and rate leave out the warm-up and requests that failed.
+    """What was measured; latencies and rate leave out the warm-up and requests that failed.
 
     ``num_requests`` and ``generator_cpu_s`` count the warm-up too.
     """
@@ -72,12 +72,12 @@ class LoadResult:
     first_error: str = ""
 
     def percentile(self, percent: float) -> float:
-        """Nearest-rank percentile of the latencies in seconds; nan if there are none."""
+        """Return the nearest-rank percentile of the latencies in seconds; nan if there are none."""
         return percentile(self.latencies_s, percent)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least ``percent`` of a hundred do not exceed; nan of nothing."""
+    """Return the nearest-rank percentile of ``values``; nan if there are none."""
     if not values:
         return float("nan")
     rank = -(-percent * len(values) // 100)
@@ -96,7 +96,7 @@ def run_load(port: int, make_request: Callable[[int], bytes], load: Load) -> Loa
 
 
 def is_verdict(response: Response) -> bool:
-    """Whether ``response`` is status 200 with a JSON object that holds a prediction."""
+    """Return whether ``response`` has status 200 and a JSON object with a prediction."""
     if response.status != _OK:
         return False
     try:
@@ -108,7 +108,7 @@ def is_verdict(response: Response) -> bool:
 
 @dataclass
 class _Client:
-    """One connection and the request it is busy with."""
+    """A connection and its current request."""
 
     sock: socket.socket | None = None
     used: bool = False  # the connection has carried an answer, so the server may have closed it meanwhile
@@ -161,7 +161,7 @@ class _Generator:
                 self._finish(client, Response(0, b"timed out"))
 
     def _next(self, client: _Client) -> None:
-        """Start the client's next request, or let it rest for good."""
+        """Start the client's next request, or end the client."""
         load = self._load
         spent = self._num_started >= load.max_requests or self._num_errors >= load.max_errors
         if spent or time.perf_counter() >= self._stop:
@@ -245,9 +245,9 @@ class _Generator:
 
 
 def rate(ends_s: Sequence[float], begin_s: float, end_s: float) -> float:
-    """Answers per second between the last one before ``begin_s`` and the last one before ``end_s``.
+    """Return answers per second between the last one before ``begin_s`` and the last one before ``end_s``.
 
-    From answer to answer, for a server that answers in batches of 32 would otherwise gain or lose one by chance.
+    Counting from answer to answer keeps a server that answers in batches from gaining or losing one by chance.
     """
     before = [end for end in ends_s if end <= begin_s]
     within = [end for end in ends_s if begin_s < end <= end_s]
@@ -256,7 +256,7 @@ def rate(ends_s: Sequence[float], begin_s: float, end_s: float) -> float:
 
 
 def parse_response(data: bytearray, *, ended: bool) -> tuple[Response | None, bool]:
-    """Read an HTTP/1.x response.
+    """Parse an HTTP/1.x response.
 
     Args:
         data: What has come so far.

@@ -1,18 +1,18 @@
-# Two targets, one for each process:
+# Two images, one for each server:
 #   docker build --target torchserve -t memeguard-torchserve .
 #   docker build --target proxy      -t memeguard-proxy .
-# --build-arg PIP_INDEX_URL=… and PIP_EXTRA_INDEX_URL=… say where packages come from, TORCH_INDEX=… where torch does:
-# the default has builds for the CPU, which come without gigabytes of CUDA.
+# --build-arg PIP_INDEX_URL=… and PIP_EXTRA_INDEX_URL=… name the sources of packages, TORCH_INDEX=… that of torch. Its
+# default has builds for the CPU, without gigabytes of CUDA.
 
 FROM python:3.11-slim AS base
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# Both images run as the same user: TorchServe's token file is readable to its owner alone, and the proxy reads it.
+# Both images run as the same user, because only the owner of TorchServe's token file can read it and the proxy must.
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin memeguard \
     && mkdir -p /run/memeguard /srv/model_store \
     && chown memeguard:memeguard /run/memeguard /srv/model_store
 WORKDIR /srv/memeguard
-# What is copied here stands in .dockerignore, too.
+# A new folder needs a line here and one in .dockerignore.
 COPY pyproject.toml constraints.txt README.md config.properties ./
 COPY .ci/install-cpu-torch .ci/
 COPY cli cli
@@ -33,13 +33,13 @@ EXPOSE 5000
 CMD ["gunicorn", "--config", "proxy/gunicorn.conf.py", "--bind", "0.0.0.0:5000", \
      "proxy.app:create_app(key_file='/run/memeguard/key_file.json')"]
 
-# `scoring` is for `docker run … memeguard score`.
+# With scoring, for `docker run … memeguard score`.
 FROM base AS torchserve-base
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN --mount=type=cache,target=/root/.cache/pip \
     .ci/install-cpu-torch python "$TORCH_INDEX" && pip install -c constraints.txt -e '.[torchserve,scoring]'
 
-# The starter model, so that `docker-compose up` answers before anybody has trained a model.
+# Makes the archive of the starter model, so that `docker-compose up` answers before anybody has trained a model.
 FROM torchserve-base AS starter
 RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -e '.[training]'
 COPY starter/bundle starter/bundle

@@ -1,8 +1,8 @@
-"""The original's design: Flask's development server and one meme at a time.
+"""Flask's development server, one meme at a time, as in the service that this project replaces.
 
     python original.py BACKBONE PORT
 
-Does not batch: a request that comes meanwhile waits.
+It makes no batches: a request waits for the one before it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import signal
 import socket
@@ -188,11 +187,3 @@ def good_image() -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def readme_block(marker: str) -> str:
-    """What stands in the README's fenced block that follows ``<!-- marker -->``."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    match = re.search(rf"<!-- {marker} -->\n```(?:sh|console|json)\n(.*?)```", text, flags=re.DOTALL)
-    assert match is not None, f"README.md has no block marked {marker}"
-    return match[1]

@@ -1,18 +1,19 @@
-"""The demo memes are what the README says they are: only picture and caption together tell the label."""
+"""The demo memes are what docs/train.md says they are: only picture and caption together tell the label."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from tests.e2e.conftest import readme_block, run_memeguard
+from tests.docs.pages import find_block
+from tests.e2e.conftest import run_memeguard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_neither_picture_nor_caption_alone_tells_the_label(demo: Path) -> None:
-    program, *arguments = readme_block("ablate").strip().replace("data/demo", str(demo / "data")).split()
+    program, *arguments = find_block("run: demo").code.strip().replace("data/demo", str(demo / "data")).split()
     assert program == ".venv/bin/memeguard"
     done = run_memeguard(*arguments, "--json")
     assert done.returncode == 0, done.stderr

@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
-from memes.reading import read_split
-from tests.e2e.conftest import REPOSITORY, Server, readme_block, run_memeguard, serving
+from tests.docs.pages import find_block
+from tests.e2e.conftest import REPOSITORY, Server, run_memeguard, serving
 from tests.e2e.test_readme import shell
 
 with warnings.catch_warnings():
@@ -50,8 +50,8 @@ def test_an_empty_model_store_is_served_the_starter(server: Server) -> None:
 
 
 def test_the_readmes_first_answer_is_what_it_says(server: Server) -> None:
-    answer = json.loads(shell(readme_block("predict"), server)[0])
-    expected = json.loads(readme_block("predict answer"))
+    answer = json.loads(shell(find_block("run: starter").code, server)[0])
+    expected = json.loads(find_block("answer").code)
     assert answer == {**expected, "probability": pytest.approx(expected["probability"], abs=0.02)}
 
 

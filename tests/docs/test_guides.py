@@ -1,0 +1,102 @@
+"""The guides' commands run as they stand, from the first block to the last, in a folder with small data.
+
+They run in this process: importing torch for each of them again would take longer than all of them together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.main import main
+from tests.docs.pages import PAGES, SHOWN, Block, find_blocks, read_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# What the commands of each page leave behind.
+RESULTS = {
+    "docs/cli.md": (),
+    "docs/evaluate.md": (
+        "reports/mine-validation",
+        "reports/mine-test",
+        "figures.json",
+        "bundles/mine/test_openings.jsonl",
+    ),
+    "docs/score.md": ("verdicts.csv", "verdicts.csv.json", "verdicts.parquet", "verdicts.parquet.json"),
+    "docs/serve.md": (),
+    "docs/train.md": ("bundles/mine", "model_store/meme-1.0.0.mar", "model_store/meme-1.0.0.json", "bundles/lora"),
+    "starter/README.md": ("bundles/mine",),
+    "README.md": (),
+}
+# Who runs the other programs.
+RUN_ELSEWHERE = {
+    "make serve": "tests/e2e/test_starter.py",
+    "make test": "whoever runs this",
+}
+
+
+@pytest.fixture
+def workplace(demo_folder: Path, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, but for ``data/mine`` and a CLIP that has the name of OpenAI's."""
+    data = tmp_path / "data" / "mine"
+    shutil.copytree(demo_folder, data)
+    (data / "img").mkdir()
+    for number, picture in enumerate(sorted((data / "Labelled Images").iterdir())[:8], start=1):
+        shutil.copy(picture, data / "img" / f"{number}.png")
+        (data / "img" / f"{number}.txt").write_text("a caption\n", "utf-8")
+    (tmp_path / "openai").mkdir()
+    (tmp_path / "openai" / "clip-vit-base-patch32").symlink_to(clip_folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    terminates = signal.getsignal(signal.SIGTERM)  # the command line has a handler of its own
+    yield tmp_path
+    signal.signal(signal.SIGTERM, terminates)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(is_run_here(block) for block in read_blocks(page))])
+def test_a_guide_does_what_it_says(page: str, workplace: Path, bundle_folder: Path) -> None:
+    if page in {"docs/evaluate.md", "docs/score.md"}:  # they begin where training has ended
+        shutil.copytree(bundle_folder, workplace / "bundles" / "mine")
+    for block in read_blocks(page):
+        if block.how.startswith("file: "):
+            (workplace / block.how.removeprefix("file: ")).write_text(block.code, "utf-8")
+        elif is_run_here(block):
+            run(block)
+    for name in RESULTS[page]:
+        assert (workplace / name).exists()
+
+
+def test_a_sweep_ranks_what_the_guide_says(workplace: Path) -> None:
+    default, own = find_blocks("run: sweep")
+    run(default, "--epochs", "1")
+    board = json.loads((workplace / "sweeps" / "mine" / "leaderboard.json").read_text("utf-8"))
+    assert len(board["configurations"]) == 27
+    [space] = find_blocks("file: space.toml")
+    (workplace / "space.toml").write_text(space.code, "utf-8")
+    run(own, "--epochs", "1")
+    board = json.loads((workplace / "sweeps" / "lr" / "leaderboard.json").read_text("utf-8"))
+    assert len(board["configurations"]) == 2
+    assert (workplace / "sweeps" / "mine" / "winner" / "model.safetensors").exists()
+    assert (workplace / "sweeps" / "mine" / "command.txt").exists()
+
+
+def is_run_here(block: Block) -> bool:
+    return not block.how and block.language not in SHOWN
+
+
+def run(block: Block, *more: str) -> None:
+    """Run each line of ``block``, with ``more`` options."""
+    for line in block.code.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        if program == ".venv/bin/memeguard":
+            assert not main([*arguments, *more], standalone_mode=False)
+        else:
+            assert shlex.join([program, *arguments]) in RUN_ELSEWHERE, f"{block}: nobody runs {program}"

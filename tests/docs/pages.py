@@ -17,7 +17,7 @@ PAGES: Final = (
     "starter/MODEL_CARD.md",
 )
 SHOWN: Final = frozenset({"text", "json"})  # what a command prints, or a drawing
-_BLOCK: Final = re.compile(r"^(?:<!-- (.+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK: Final = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,11 @@ class Block:
     how: str
     code: str
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step of its page, to be run after those before it."""
+        return not self.how and self.language not in SHOWN
+
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
@@ -48,12 +53,12 @@ def read_text(page: str) -> str:
 
 def read_blocks(page: str) -> list[Block]:
     text = read_text(page)
-    return [
-        Block(
-            page=page, line=text.count("\n", 0, found.start()) + 1, language=found[2], how=found[1] or "", code=found[3]
-        )
-        for found in _BLOCK.finditer(text)
-    ]
+    return [_make_block(page, text, found) for found in _BLOCK.finditer(text)]
+
+
+def _make_block(page: str, text: str, found: re.Match[str]) -> Block:
+    how, language, code = found.groups()
+    return Block(page=page, line=text.count("\n", 0, found.start()) + 1, language=language, how=how or "", code=code)
 
 
 def find_blocks(how: str) -> list[Block]:

@@ -6,7 +6,6 @@ They run in this process: importing torch for each of them again would take long
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.main import main
-from tests.docs.pages import PAGES, SHOWN, Block, find_blocks, read_blocks
+from tests.docs.pages import PAGES, Block, find_blocks, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,14 +60,14 @@ def workplace(demo_folder: Path, clip_folder: Path, tmp_path: Path, monkeypatch:
     signal.signal(signal.SIGTERM, terminates)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(is_run_here(block) for block in read_blocks(page))])
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.is_step for block in read_blocks(page))])
 def test_a_guide_does_what_it_says(page: str, workplace: Path, bundle_folder: Path) -> None:
     if page in {"docs/evaluate.md", "docs/score.md"}:  # they begin where training has ended
         shutil.copytree(bundle_folder, workplace / "bundles" / "mine")
     for block in read_blocks(page):
         if block.how.startswith("file: "):
             (workplace / block.how.removeprefix("file: ")).write_text(block.code, "utf-8")
-        elif is_run_here(block):
+        elif block.is_step:
             run(block)
     for name in RESULTS[page]:
         assert (workplace / name).exists()
@@ -86,10 +85,6 @@ def test_a_sweep_ranks_what_the_guide_says(workplace: Path) -> None:
     assert len(board["configurations"]) == 2
     assert (workplace / "sweeps" / "mine" / "winner" / "model.safetensors").exists()
     assert (workplace / "sweeps" / "mine" / "command.txt").exists()
-
-
-def is_run_here(block: Block) -> bool:
-    return not block.how and block.language not in SHOWN
 
 
 def run(block: Block, *more: str) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.pages import PAGES, REPOSITORY, SHOWN, find_block, read_blocks, read_text
+from tests.docs.pages import PAGES, REPOSITORY, find_block, read_blocks, read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_README_BYTES = 6_000
+KINDS = {"", "run", "file", "same as", "not run", "answer", "refusal"}
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -27,7 +31,7 @@ def test_every_block_is_run_or_says_why_not(page: str) -> None:
             assert f'"{block.how}"' in tests, f"{block}: no test runs <!-- {block.how} -->"
         elif kind == "not run":
             assert rest, f"{block} does not say why it is not run"
-        elif not kind and block.language not in SHOWN:
+        elif block.is_step:
             assert block.language == "sh", f"{block}: test_guides.py does not run {block.language}"
 
 

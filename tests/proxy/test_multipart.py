@@ -1,7 +1,4 @@
-"""Forms are taken apart exactly, whatever a client puts into them.
-
-Does not know HTTP: bodies are bytes here.
-"""
+"""Forms are split exactly, whatever a client puts into them."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import pytest
 import requests
 
 from proxy.meme_form import MISSING, Meme, read_meme
-from proxy.multipart import MAX_HEADERS_BYTES, MAX_PARTS, parse_boundary, read_parts
+from proxy.multipart import MAX_HEADER_BYTES, MAX_HEADERS, MAX_PARTS, parse_boundary, read_parts
 from proxy.problems import Problem
 
 IMAGE = ("image", ("meme.png", b"\x89PNG\r\n\x1a\n\x00"))
@@ -150,10 +147,20 @@ def test_a_boundary_longer_than_the_rfc_allows_is_read() -> None:
         part(b'Content-Disposition: form-data; name="text"'),
         part(b"Content-Type: text/plain") + b"--edge--",
         part(b"Content-Disposition: form-data") + b"--edge--",
-        part(b"X-Long: " + b"x" * MAX_HEADERS_BYTES) + b"--edge--",
+        part(b"X-Long: " + b"x" * MAX_HEADER_BYTES) + b"--edge--",
+        part(b"X-Many: x\r\n" * MAX_HEADERS + TEXT_HEADERS) + b"--edge--",
         b"--edge\r\nX-Endless: " + b"x" * 100_000,
     ],
-    ids=["empty", "no boundary", "cut off", "no disposition", "no name", "long header", "endless header"],
+    ids=[
+        "empty",
+        "no boundary",
+        "cut off",
+        "no disposition",
+        "no name",
+        "long header",
+        "many headers",
+        "endless header",
+    ],
 )
 def test_a_malformed_form_is_refused(body: bytes) -> None:
     problem = problem_of(FORM_TYPE, body)
@@ -169,7 +176,6 @@ def test_the_number_of_parts_is_bounded() -> None:
 
 
 def test_how_the_network_cuts_a_body_changes_nothing() -> None:
-    """Fed piece by piece, werkzeug's decoder adds a carriage return where a cut falls into the closing boundary."""
     content_type, body = encode(IMAGE, TEXT)
     whole = read(IMAGE, TEXT)
     for cut in range(len(body) + 1):
@@ -220,6 +226,13 @@ def test_a_file_name_in_latin_1_is_no_obstacle() -> None:
     assert read_meme(FORM_TYPE, [body], max_text_bytes=9).image == b"png"
 
 
+def test_a_file_name_in_the_extended_notation_makes_a_file() -> None:
+    """Older versions of urllib3 send a name that is not ASCII as ``filename*`` alone (RFC 5987)."""
+    headers = IMAGE_HEADERS.replace(b'filename="meme.png"', b"filename*=utf-8''f%C3%AAte.png")
+    body = part(headers, b"png") + part(TEXT_HEADERS) + b"--edge--\r\n"
+    assert read_meme(FORM_TYPE, [body], max_text_bytes=9).image == b"png"
+
+
 @pytest.mark.parametrize(
     ("encoding", "sent"),
     [
@@ -253,7 +266,8 @@ def test_a_transfer_encoding_that_cannot_be_undone_is_named(encoding: str, code:
     [
         (b"--other\r\n", "does not occur in the body"),
         (part(b'Content-Disposition: form-data; name="text"'), "before the closing boundary"),
-        (b'--edge\r\nContent-Disposition: form-data; name="te', "headers are broken"),
+        (b'--edge\r\nContent-Disposition: form-data; name="te', "before the closing boundary"),
+        (part(TEXT_HEADERS) + part(b"no header") + b"--edge--", "part 2 of the form is malformed"),
     ],
 )
 def test_where_a_form_is_broken_is_named(body: bytes, detail: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
+from filelock import FileLock
 
 from evaluation.baselines import score_with_tfidf
 from evaluation.metrics import measure_scores
@@ -18,7 +19,6 @@ from memeguard.bundle_files import CONFIG
 from memes.atomic_file import write_whole, write_whole_json
 from training.config import TrainingConfig
 from training.experiment import Experiment
-from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Leaderboard
 from training.sweep.plot import draw_leaderboard
 from training.sweep.study import Plan, SweepError, SweepStudy
@@ -105,7 +105,7 @@ def write_results(
     Raises:
         SweepError: Every configuration failed.
     """
-    with hold(study.lock("results")):
+    with FileLock(study.lock("results")):
         entries, failures = study.results()
         if not entries:
             raise SweepError(f"all {len(failures)} configurations failed; the first: {failures[0].reason}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import optuna
+from filelock import FileLock
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -19,7 +20,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from memeguard.errors import MemeguardError
-from training.file_lock import hold
 from training.sweep.leaderboard import Entry, Failure, rank
 from training.sweep.locks import JournalLock, Presence, is_present
 from training.sweep.search_space import Axis, Configuration, Range, SearchSpace
@@ -97,7 +97,7 @@ class SweepStudy:
         for path in (self._locks, self._workers):
             path.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with hold(self.lock("study")):
+        with FileLock(self.lock("study")):
             backend = JournalFileBackend(
                 str(folder / JOURNAL), lock_obj=JournalLock(folder / JOURNAL, self.lock("journal"))
             )
@@ -132,7 +132,7 @@ class SweepStudy:
 
     def join(self) -> Presence:
         """Tell the other processes that this one lives."""
-        with hold(self.lock("study")):
+        with FileLock(self.lock("study")):
             return Presence(self._workers)
 
     def claim(self, presence: Presence) -> Trial | None:
@@ -140,7 +140,7 @@ class SweepStudy:
 
         A trial that was begun keeps the AUROCs it has.
         """
-        with hold(self.lock("study")):
+        with FileLock(self.lock("study")):
             self._put_back_orphans()
             trials = self._trials()
             waiting = [trial for trial in trials if trial.state is TrialState.WAITING]

@@ -18,10 +18,10 @@ import traceback
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Final, Never, Protocol
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from training.config import TrainingConfig, TrainingError
-from training.file_lock import hold
 from training.sweep.study import Plan, SweepError, SweepStudy
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _work(connection: Connection, folder: Path, plan: Plan, prepare: Prepare, *,
     threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
         study = SweepStudy(folder, plan)
-        with hold(study.lock("prepare")), contextlib.nullcontext() if loud else _without_bars():
+        with FileLock(study.lock("prepare")), contextlib.nullcontext() if loud else _without_bars():
             evaluate = prepare()
         connection.send(None)
         with _without_bars():

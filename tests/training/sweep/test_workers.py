@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from training.config import TrainingConfig, TrainingError
-from training.file_lock import hold
 from training.sweep.locks import is_present
 from training.sweep.search_space import Range, SearchSpace, SearchSpaceError
 from training.sweep.study import JOURNAL, Plan, SweepError, SweepStudy
@@ -122,7 +122,7 @@ def wait_until(reached: Callable[[], object]) -> None:
 
 def workers(folder: Path) -> list[int]:
     """Process ids of those that live."""
-    with hold(folder / "locks/study"):
+    with FileLock(folder / "locks/study"):
         names = [path.name for path in (folder / "workers").iterdir()]
         return [int(name.split("-")[0]) for name in names if is_present(folder / "workers", name)]
 

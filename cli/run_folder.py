@@ -7,12 +7,12 @@ until the run ends. A process with that mark is one of ours beyond doubt, whatev
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
-import stat
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from cli.errors import ServeError
 from cli.ports import describe_process
@@ -64,25 +64,26 @@ def make_private(run_dir: Path) -> None:
 @contextlib.contextmanager
 def _locked(run_dir: Path) -> Iterator[None]:
     path = run_dir / "lock"
+    lock = FileLock(path, mode=0o600, blocking=False, on_acquired=_write_pid)
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        lock.acquire()
+    except Timeout as error:
+        holder = path.read_text(encoding="ascii", errors="replace")[:20]
+        who = f"another server, pid {holder}," if holder.isdecimal() else "another server"
+        raise ServeError(f"{who} runs in {run_dir}; choose another folder with --run-dir") from error
     except OSError as error:
-        raise ServeError(f"{path} cannot be opened: {error.strerror}; remove it") from error
+        raise ServeError(f"{path} cannot be used as a lock: {error.strerror}; remove it") from error
     try:
-        if not stat.S_ISREG(os.fstat(lock).st_mode):
-            raise ServeError(f"{path} is not a regular file; remove it")
-        os.fchmod(lock, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            who = f"another server, pid {holder}," if holder.isdecimal() else "another server"
-            raise ServeError(f"{who} runs in {run_dir}; choose another folder with --run-dir") from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
     finally:
-        os.close(lock)
+        lock.release()
+
+
+def _write_pid(lock: int) -> None:
+    """Say in the lock file who holds it; raise ``OSError`` if it is not a regular file."""
+    os.ftruncate(lock, 0)
+    os.fchmod(lock, 0o600)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
 def _end_leftovers(run_dir: Path, announce: Callable[[str], None]) -> None:

@@ -7,13 +7,14 @@ rows say.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from filelock import lock_descriptor
 
 from memes.atomic_file import write_whole_json
 from scoring.errors import ScoringError
@@ -61,11 +62,9 @@ class PartialOutput:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._rows = self._journal = -1
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_descriptor(self._lock, blocking=False):
             os.close(self._lock)
-            raise ScoringError(f"{folder}: another process is scoring into it") from error
+            raise ScoringError(f"{folder}: another process is scoring into it")
 
     def __enter__(self) -> PartialOutput:  # noqa: PYI034 - final in all but name
         return self

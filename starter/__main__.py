@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import torch
 import transformers
+from filelock import FileLock
 
 from memes.meme import DataError
 from memes.reading import read_split
@@ -24,7 +25,6 @@ from starter.materials import MaterialError, fetch_packages, fetch_teachers, fin
 from starter.student import Student, make_student, save_student
 from starter.texts import collect_texts
 from training.config import TrainingError
-from training.file_lock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +119,7 @@ def main(data: Path, work: Path, out: Path, stage: tuple[str, ...]) -> None:
         rebuild = Rebuild(data, work, out)
         for name in stage or STAGES:
             click.echo(f"{name} …")
-            with hold(work / f"{name}.lock"):  # whoever else is at this stage ends first; then it is found done
+            with FileLock(work / f"{name}.lock"):  # another run of this stage ends first; its result is then found
                 getattr(rebuild, name.replace("-", "_"))()
     except (MaterialError, DataError, TrainingError, OSError) as error:
         sys.exit(f"error: {error}")

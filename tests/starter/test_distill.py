@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from filelock import FileLock
 from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
@@ -24,12 +25,10 @@ from starter.student import PICTURE_SIZE, Student
 from starter.teachers import PICTURE_DIM, TEXT_DIM
 from training.backbones import TINY, load_backbone, load_tokenizer
 from training.config import TrainingError
-from training.file_lock import hold
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -357,14 +356,14 @@ def test_the_command_goes_all_the_way_from_memes_to_a_clip(
 def test_two_runs_of_one_stage_take_turns(demo_folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, begun = threading.Event(), threading.Event()
 
-    def tell_and_hold(path: Path) -> AbstractContextManager[None]:
+    def tell_and_lock(path: Path) -> FileLock:
         asked.set()
-        return hold(path)
+        return FileLock(path)
 
-    monkeypatch.setattr(command, "hold", tell_and_hold)
+    monkeypatch.setattr(command, "FileLock", tell_and_lock)
     monkeypatch.setattr(command.Rebuild, "texts", lambda _: begun.set())
     run = threading.Thread(target=rebuild, args=(demo_folder, work, "--stage", "texts"))
-    with hold(work / "texts.lock"):
+    with FileLock(work / "texts.lock"):
         run.start()
         assert asked.wait(timeout=60)
         assert not begun.wait(timeout=0.5)

@@ -7,11 +7,11 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from memes.atomic_file import write_whole_json
 from training.backbones.places import BackboneError
-from training.file_lock import hold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def check_first_seen(folder: Path, repo_id: str, commit: str, weights: Weights) 
     record, key = folder / RECORD, f"{repo_id}@{commit}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with hold(folder / f"{RECORD}.lock"):
+        with FileLock(folder / f"{RECORD}.lock"):
             seen = _read(record)
             if key not in seen:
                 entry = {"sha256": weights.sha256, "num_bytes": weights.num_bytes, "first_seen": _now()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memeguard.errors import MemeError, detached
+from memeguard.preprocess import MAX_PIXELS, DecodingLimits
 from memeguard.reposts import RepostCache
 from memeguard.runtimes import load_predictor
 
@@ -52,14 +53,18 @@ class MemeHandler:
         properties = context.system_properties
         self._version = context.manifest["model"]["modelVersion"]
         try:
-            settings = {"decode_timeout_s": 1.5, **(context.model_yaml_config or {}).get("memeguard", {})}
+            settings = {**(context.model_yaml_config or {}).get("memeguard", {})}
             self._reposts = RepostCache(settings.pop("repost_cache", 0))
             self._large_pictures_s = float(settings.pop("large_pictures_s", 4.0))
+            limits = DecodingLimits(
+                max_pixels=settings.pop("max_pixels", MAX_PIXELS), timeout_s=settings.pop("decode_timeout_s", 1.5)
+            )
             num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1  # TorchServe's share of us
             self._predictor = load_predictor(
                 Path(properties["model_dir"]) / "bundle",
                 device=_device(properties.get("gpu_id")),
                 num_threads=num_threads,
+                limits=limits,
                 **settings,
             )
             self._decoders = ThreadPoolExecutor(num_threads, thread_name_prefix="decoder")

@@ -18,6 +18,7 @@ import memeguard
 from memeguard.bundle_files import hash_file, read_model_config
 from memeguard.bundle_source import hash_bundle, open_bundle
 from memeguard.devices import resolve_device
+from memeguard.preprocess import DecodingLimits
 from memeguard.runtimes import AUTO, choose_runtime, load_predictor
 from memes.atomic_file import write_whole_json
 from scoring.errors import ScoringError
@@ -288,5 +289,5 @@ def _load(folder: Path, job: dict[str, Any]) -> Predictor:
         runtime=job["runtime"],
         device=job["device"],
         num_streams=num_cores(),
-        decode_timeout_s=_DECODE_TIMEOUT_S,
+        limits=DecodingLimits(timeout_s=_DECODE_TIMEOUT_S),
     )

@@ -29,7 +29,7 @@ from memeguard.bundle_files import (
 from memeguard.captions import collate_captions, pad_tokens
 from memeguard.errors import BundleError
 from memeguard.predictor import Predictor
-from memeguard.preprocess import MAX_PIXELS
+from memeguard.preprocess import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from memeguard.predictor import PreparedMeme
+    from memeguard.preprocess import DecodingLimits
 
 # Measured with ViT-B/32 and real captions on two cores (benchmarks/README.md): texts go through their tower in small
 # groups of like length, so that little of what is computed is padding; a round number of tokens spares preparing the
@@ -55,8 +56,7 @@ class OpenVinoPredictor(Predictor):
         *,
         num_threads: int | None = None,
         num_streams: int = 1,
-        max_pixels: int = MAX_PIXELS,
-        decode_timeout_s: float | None = None,
+        limits: DecodingLimits = DEFAULT_LIMITS,
     ) -> None:
         """Compile the networks in ``directory``.
 
@@ -64,14 +64,13 @@ class OpenVinoPredictor(Predictor):
             directory: A bundle's, with converted networks.
             num_threads: How many compute; all cores by default.
             num_streams: How many batches are computed at once, by so many parts of the threads.
-            max_pixels: See ``MemePreparer``.
-            decode_timeout_s: The same.
+            limits: What decoding one picture may cost.
 
         Raises:
             BundleError: A file is missing or damaged.
         """
         config, tokenizer = read_model_config(directory), read_tokenizer(directory)
-        super().__init__(config, tokenizer, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s)
+        super().__init__(config, tokenizer, limits)
         _check(directory)
         # For batches one after another, one stream over all threads beat several in every batch size measured.
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"} if num_streams == 1 else {"NUM_STREAMS": num_streams}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from memeguard.captions import CaptionTokenizer
 from memeguard.errors import InvalidTextError, MissingPartError
-from memeguard.preprocess import MAX_PIXELS, decode_image, resize_image
+from memeguard.preprocess import DEFAULT_LIMITS, decode_image, resize_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from memeguard.config import ModelConfig
+    from memeguard.preprocess import DecodingLimits
 
 
 class PreparedMeme(NamedTuple):
@@ -43,26 +44,18 @@ class Verdict(NamedTuple):
 
 
 class MemePreparer:
-    """What a model needs of a meme: pixels and token ids; safe to call from several threads.
+    """Turns memes into pixels and token ids; safe to call from several threads.
 
     Attributes:
-        config: The model's.
-        captions: Its tokenizer.
-        max_pixels: Width times height of a picture above which it is refused; a format's own limit may be lower.
-        decode_timeout_s: Seconds that one picture may take to decode.
+        config: The model's configuration.
+        captions: Turns captions into token ids.
+        limits: What decoding one picture may cost.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        tokenizer: Tokenizer,
-        *,
-        max_pixels: int = MAX_PIXELS,
-        decode_timeout_s: float | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer, limits: DecodingLimits = DEFAULT_LIMITS) -> None:
         self.config = config
         self.captions = CaptionTokenizer(tokenizer, config.text)
-        self._max_pixels, self._decode_timeout_s = max_pixels, decode_timeout_s
+        self.limits = limits
 
     def prepare(self, image: bytes | None, text: bytes | str | None, *, deadline: float | None = None) -> PreparedMeme:
         """Decode one meme; raises the ``MemeError`` that says what is wrong with it.
@@ -76,13 +69,7 @@ class MemePreparer:
             raise MissingPartError("Missing image or text")
         chunks = self.captions.encode(decode_text(text))
         size = self.config.image.size
-        picture = decode_image(
-            image,
-            max_pixels=self._max_pixels,
-            wanted_size=size,
-            timeout_s=self._decode_timeout_s,
-            deadline=deadline,
-        )
+        picture = decode_image(image, limits=self.limits, wanted_size=size, deadline=deadline)
         return PreparedMeme(resize_image(picture, size), chunks)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from memeguard.checks import check_number, check_whole
 from memeguard.errors import BusyError, ImageTooLargeError, MissingPartError
 from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
 from memeguard.pictures.budget import MemoryBudget
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from memeguard.pictures.header import Picture
 
-__all__ = ["IMAGE_FORMATS", "MAX_PIXELS", "decode_image", "resize_image"]
+__all__ = ["DEFAULT_LIMITS", "IMAGE_FORMATS", "MAX_PIXELS", "DecodingLimits", "decode_image", "resize_image"]
 
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture
 MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
@@ -39,43 +41,66 @@ _READERS = {
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, below ours: it refuses twice as many
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodingLimits:
+    """What decoding one picture may cost.
+
+    Attributes:
+        max_pixels: Width times height above which a picture is refused; a format's own limit may be lower.
+        timeout_s: Seconds that decoding may take; without a limit if None. In a process of its own, seconds of
+            computing. Decoders have no such limit, and a picture of a few kilobytes can keep one busy for long.
+
+    Raises:
+        ValueError: A value is of another type, or out of range.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` naming the setting that is wrong."""
+        check_whole("max_pixels", self.max_pixels, 1, 2**40)
+        if self.timeout_s is not None:
+            check_number("decode_timeout_s", self.timeout_s, 0.0, 3600.0)
+
+
+DEFAULT_LIMITS = DecodingLimits()
+
+
 def decode_image(
     data: bytes,
     *,
-    max_pixels: int = MAX_PIXELS,
+    limits: DecodingLimits = DEFAULT_LIMITS,
     wanted_size: int | None = None,
-    timeout_s: float | None = None,
     deadline: float | None = None,
 ) -> Image.Image:
     """Decode the first frame of a picture, upright, in RGB, transparency laid on white.
 
-    What decoding costs is computed from the header first. All threads of a process share one budget of memory.
+    The cost is computed from the header first. All threads of a process share one memory budget.
 
     Args:
-        data: The bytes of a JPEG, PNG, GIF, WEBP, BMP or AVIF file; the name it had is irrelevant.
-        max_pixels: Width times height above which nothing is decoded; a format's own limit may be lower.
-        wanted_size: To which square it will be resized. A large picture is then decoded at a fraction of its size, or
-            averaged down while it is converted, yet to at least twice this one, which is hardly seen.
-        timeout_s: Seconds that decoding may take, of computing where that is done in a process of its own. Decoders
-            have no limit of their own, and a picture of a few kilobytes can keep one busy for a long time.
-        deadline: When, by ``time.monotonic``, no large picture is begun any more: those that come together share an
-            amount of memory, so that one waits for the other.
+        data: The bytes of a JPEG, PNG, GIF, WEBP, BMP or AVIF file, recognised by its content.
+        limits: What the picture may cost.
+        wanted_size: Side of the square that the picture will be resized to. A large picture is then decoded at a
+            fraction of its size, or averaged down while it is converted, but to at least twice this side.
+        deadline: The time, by ``time.monotonic``, after which a large picture is refused. Large pictures wait for
+            each other, because they share the memory budget.
 
     Raises:
         MissingPartError: ``data`` is empty.
-        UnsupportedImageError: Not one of ``IMAGE_FORMATS``.
-        ImageTooLargeError: More than ``max_pixels``, or a side over ``MAX_SIDE``, according to the header.
-        SlowImageError: It takes, or would take, too long.
-        DamagedImageError: It cannot be decoded.
-        BusyError: It is a large one, and the deadline is over.
+        UnsupportedImageError: The format is not one of ``IMAGE_FORMATS``.
+        ImageTooLargeError: According to the header, the picture has too many pixels, or a side over ``MAX_SIDE``.
+        SlowImageError: Decoding takes, or would take, too long.
+        DamagedImageError: The picture cannot be decoded.
+        BusyError: The picture is large, and the deadline has passed.
     """
-    picture, num_bytes = examine(data, max_pixels, wanted_size)
+    picture, num_bytes = examine(data, limits.max_pixels, wanted_size)
     with _BUDGET.take(num_bytes):
         if deadline is not None and num_bytes > LARGE_BYTES and time.monotonic() > deadline:
             raise BusyError(f"image ({picture.kind}, {picture.width}x{picture.height}) is one too many; send it again")
         if picture.bounded and (num_bytes <= LARGE_BYTES or not wanted_size):
-            return decode(picture, wanted_size, timeout_s)
-        return decode_apart(picture, wanted_size, timeout_s, num_bytes)
+            return decode(picture, wanted_size, limits.timeout_s)
+        return decode_apart(picture, wanted_size, limits.timeout_s, num_bytes)
 
 
 def examine(data: bytes, max_pixels: int, wanted_size: int | None) -> tuple[Picture, int]:

@@ -15,7 +15,7 @@ from memeguard.bundle import load_bundle
 from memeguard.captions import collate_captions
 from memeguard.classifier import CaptionTensors
 from memeguard.predictor import Predictor
-from memeguard.preprocess import MAX_PIXELS
+from memeguard.preprocess import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memeguard.bundle import Bundle
     from memeguard.config import ImageConfig
     from memeguard.predictor import PreparedMeme
+    from memeguard.preprocess import DecodingLimits
 
 
 class TorchPredictor(Predictor):
@@ -43,12 +44,11 @@ class TorchPredictor(Predictor):
         *,
         device: str = "cpu",
         precision: torch.dtype = torch.float32,
-        max_pixels: int = MAX_PIXELS,
-        decode_timeout_s: float | None = None,
+        limits: DecodingLimits = DEFAULT_LIMITS,
     ) -> None:
         """``precision`` is what the towers compute in, float32 or bfloat16; the head computes in float32."""
         config = bundle.classifier.config
-        super().__init__(config, bundle.tokenizer, max_pixels=max_pixels, decode_timeout_s=decode_timeout_s)
+        super().__init__(config, bundle.tokenizer, limits)
         self.device = torch.device(device)
         self.classifier = bundle.classifier.to(self.device).eval()
         # Not autocast: that rounds the weights anew for every batch, and on a GPU the casts cost more than the towers.

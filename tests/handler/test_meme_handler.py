@@ -300,11 +300,19 @@ def test_the_pixel_limit_comes_from_model_config(model_dir: Path) -> None:
     assert "10100 pixels (101x100); the limit is 10000" in answer["detail"]
 
 
-@pytest.mark.parametrize("settings", [{"max_pixel": 1}, {"max_pixels": "many"}, [1]])
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"max_pixel": 1}, TypeError, "max_pixel"),
+        ({"max_pixels": "many"}, ValueError, "max_pixels is 'many'; it must be a whole number"),
+        ({"decode_timeout_s": "long"}, ValueError, "decode_timeout_s is 'long'; it must be a number"),
+        ([1], TypeError, "not a mapping"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(
-    model_dir: Path, settings: object, caplog: pytest.LogCaptureFixture
+    model_dir: Path, settings: object, error: type[Exception], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(error, match=message):
         MemeHandler().initialize(make_context(model_dir, settings=settings))
     assert f"{LOAD_FAILURE} version 1.2.3: " in caplog.text
 

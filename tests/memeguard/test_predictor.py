@@ -22,6 +22,7 @@ from memeguard.errors import (
     UnsupportedImageError,
 )
 from memeguard.predictor import PreparedMeme, decode_text, non_offensive_probability
+from memeguard.preprocess import DecodingLimits
 from memeguard.torch_runtime import TorchPredictor
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def test_a_bad_picture_and_a_long_caption_are_refused(predictor: TorchPredictor)
 
 def test_the_pixel_limit_is_the_callers(small_bundle: Bundle) -> None:
     with pytest.raises(ImageTooLargeError, match="the limit is 199"):
-        TorchPredictor(small_bundle, max_pixels=199).prepare(picture(), "text")
-    TorchPredictor(small_bundle, max_pixels=200).prepare(picture(), "text")
+        TorchPredictor(small_bundle, limits=DecodingLimits(max_pixels=199)).prepare(picture(), "text")
+    TorchPredictor(small_bundle, limits=DecodingLimits(max_pixels=200)).prepare(picture(), "text")
 
 
 def test_the_first_byte_that_is_not_utf8_is_named() -> None:

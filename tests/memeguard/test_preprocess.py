@@ -25,7 +25,7 @@ from memeguard.errors import (
     SlowImageError,
     UnsupportedImageError,
 )
-from memeguard.preprocess import IMAGE_FORMATS, MAX_PIXELS, decode_image, resize_image
+from memeguard.preprocess import IMAGE_FORMATS, MAX_PIXELS, DecodingLimits, decode_image, resize_image
 from memeguard.torch_runtime import channel_statistics, normalize_pixels
 
 if TYPE_CHECKING:
@@ -242,9 +242,9 @@ def test_a_bomb_is_refused_without_being_decoded() -> None:
 
 def test_the_limit_itself_is_allowed() -> None:
     data = encode(Image.new("RGB", (20, 10)))
-    assert decode_image(data, max_pixels=200).size == (20, 10)
+    assert decode_image(data, limits=DecodingLimits(max_pixels=200)).size == (20, 10)
     with pytest.raises(ImageTooLargeError, match=r"200 pixels \(20x10\); the limit is 199"):
-        decode_image(data, max_pixels=199)
+        decode_image(data, limits=DecodingLimits(max_pixels=199))
 
 
 def test_the_default_limit_lets_a_50_megapixel_picture_pass() -> None:
@@ -282,7 +282,11 @@ def test_whatever_the_damage_only_our_errors_escape(image_format: str) -> None:
     num_refused = 0
     for damaged in mutations(data, 60, random.Random(image_format)):
         try:
-            assert resize_image(decode_image(damaged, max_pixels=1_000_000), 8).shape == (3, 8, 8)
+            assert resize_image(decode_image(damaged, limits=DecodingLimits(max_pixels=1_000_000)), 8).shape == (
+                3,
+                8,
+                8,
+            )
         except MemeError:
             num_refused += 1
     assert num_refused > 10
@@ -371,7 +375,7 @@ def test_grey_and_cmyk_jpegs_come_out_as_rgb_however_large() -> None:
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
 def test_a_picture_that_is_quick_enough_is_decoded_whole(image_format: str) -> None:
     picture = encode(smooth(400, 400), image_format)
-    assert decode_image(picture, timeout_s=60.0) == decode_image(picture)
+    assert decode_image(picture, limits=DecodingLimits(timeout_s=60.0)) == decode_image(picture)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP"])

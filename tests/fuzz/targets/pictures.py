@@ -11,6 +11,7 @@ from PIL import Image, features
 from memeguard.bundle_files import read_model_config, read_tokenizer
 from memeguard.errors import MemeError
 from memeguard.predictor import MemePreparer
+from memeguard.preprocess import DecodingLimits
 from tests.fuzz.mutations import mutate_picture
 from tests.fuzz.oracles import InsaneAnswerError, Target
 
@@ -23,7 +24,7 @@ _DECODE_TIMEOUT_S: Final = 1.5  # as in handler/model-config.yaml
 
 def _reader() -> Callable[[bytes], object]:
     config = read_model_config(_BUNDLE)
-    preparer = MemePreparer(config, read_tokenizer(_BUNDLE), decode_timeout_s=_DECODE_TIMEOUT_S)
+    preparer = MemePreparer(config, read_tokenizer(_BUNDLE), DecodingLimits(timeout_s=_DECODE_TIMEOUT_S))
     size = config.image.size
 
     def read(data: bytes) -> object:

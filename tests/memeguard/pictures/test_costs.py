@@ -18,7 +18,7 @@ from PIL import Image
 
 from memeguard.errors import DamagedImageError, ImageTooLargeError, MemeError, SlowImageError, detached
 from memeguard.pictures.process import decode_apart
-from memeguard.preprocess import decode_image, examine, resize_image
+from memeguard.preprocess import DecodingLimits, decode_image, examine, resize_image
 from tests.memeguard.pictures import bombs
 from tests.memeguard.pictures.bombs import SIDE, encode, photo, png_chunk
 
@@ -129,7 +129,7 @@ def test_no_picture_takes_more_than_it_may(
 def test_memory_beyond_what_the_header_promises_is_refused() -> None:
     """A decoding process gets that and 32 MB more; an AVIF of 8000x8000 needs 96 MB for its planes alone."""
     with pytest.raises(DamagedImageError, match="cannot be decoded"):
-        decode_image(bombs.lying_avif(8000, (16, 16)), wanted_size=224, timeout_s=5.0)
+        decode_image(bombs.lying_avif(8000, (16, 16)), wanted_size=224, limits=DecodingLimits(timeout_s=5.0))
     picture, _ = examine(encode(Image.new("RGBA", (SIDE, SIDE)), "PNG"), SIDE**2, 224)
     with pytest.raises(ImageTooLargeError, match="takes more memory to decode than a picture may"):
         decode_apart(picture, 224, 5.0, 1 << 20)
@@ -176,7 +176,7 @@ def test_failed_pictures_leave_nothing_in_memory() -> None:
 
     def fail(data: bytes) -> Exception:
         try:
-            decode_image(data, wanted_size=224, timeout_s=5.0)
+            decode_image(data, wanted_size=224, limits=DecodingLimits(timeout_s=5.0))
         except MemeError as error:
             return detached(error)
         raise AssertionError
@@ -196,4 +196,6 @@ def resident_mb() -> int:
 @pytest.mark.parametrize("timeout_s", [0.0, 0.01])
 def test_what_is_decoded_apart_is_ended_in_time_too(timeout_s: float) -> None:
     with pytest.raises(SlowImageError, match=rf"takes over {timeout_s} s to decode"):
-        decode_image(encode(photo(2000, 1500), "AVIF", speed=10), wanted_size=224, timeout_s=timeout_s)
+        decode_image(
+            encode(photo(2000, 1500), "AVIF", speed=10), wanted_size=224, limits=DecodingLimits(timeout_s=timeout_s)
+        )

@@ -18,7 +18,7 @@ from PIL import Image
 from memeguard.errors import DamagedImageError, SlowImageError
 from memeguard.pictures import process
 from memeguard.pictures.process import _Decoders
-from memeguard.preprocess import decode_image
+from memeguard.preprocess import DecodingLimits, decode_image
 from tests.memeguard.pictures.bombs import encode, photo
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ def test_a_process_outlives_a_damaged_picture(decoders: _Decoders) -> None:
     for _ in range(3):
         with pytest.raises(DamagedImageError):
             decode_image(STICKER[:200])
-        assert decode_image(STICKER, timeout_s=5.0).size == (64, 48)
+        assert decode_image(STICKER, limits=DecodingLimits(timeout_s=5.0)).size == (64, 48)
     assert len(decoding_processes(decoders)) == 1
 
 
 def test_a_process_may_wait_longer_than_a_picture_may_take(decoders: _Decoders) -> None:
     for _ in range(2):
-        assert decode_image(STICKER, timeout_s=0.2).size == (64, 48)
+        assert decode_image(STICKER, limits=DecodingLimits(timeout_s=0.2)).size == (64, 48)
         time.sleep(1.0)  # over four times as long
     assert len(decoding_processes(decoders)) == 1
 

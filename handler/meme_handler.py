@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Reason phrases are ASCII: any other byte in one kills the worker (ts/protocol/otf_message_handler.py).
-_STATUS = {
-    "missing_part": (400, "Bad Request"),
-    "invalid_text": (400, "Bad Request"),
-    "text_too_long": (413, "Content Too Large"),
-    "unsupported_image": (415, "Unsupported Media Type"),
-    "damaged_image": (422, "Unprocessable Content"),
-    "image_too_large": (422, "Unprocessable Content"),
-    "slow_image": (422, "Unprocessable Content"),
-    "busy": (503, "Service Unavailable"),
-    "internal": (500, "Internal Server Error"),
-}
 LOAD_FAILURE = "memeguard cannot load"  # whoever starts TorchServe looks for these words in its log
 
 
@@ -122,11 +111,12 @@ class MemeHandler:
             return [verdict for meme in memes for verdict in self._predict([meme])]
 
     def _answer(self, outcome: Verdict | Exception, row: int, context: Context) -> dict[str, Any]:
+        if isinstance(outcome, MemeError):
+            _set_status(context, outcome.status, row)
+            return {"code": outcome.code, "detail": str(outcome)}
         if isinstance(outcome, Exception):
-            code = outcome.code if isinstance(outcome, MemeError) else "internal"
-            context.set_response_status(*_STATUS[code], row)
-            detail = str(outcome) if isinstance(outcome, MemeError) else "the model failed on this meme"
-            return {"code": code, "detail": detail}
+            _set_status(context, HTTPStatus.INTERNAL_SERVER_ERROR, row)
+            return {"code": "internal", "detail": "the model failed on this meme"}
         return {
             "prediction": outcome.prediction,
             "probability": outcome.probability,
@@ -137,6 +127,11 @@ class MemeHandler:
     def _describe(self) -> dict[str, Any]:
         config = self._predictor.config
         return {"version": self._version, "backbone": config.backbone, "threshold": config.labels.threshold}
+
+
+def _set_status(context: Context, status: HTTPStatus, row: int) -> None:
+    # Python's phrases are ASCII; any other byte in one kills the worker (ts/protocol/otf_message_handler.py).
+    context.set_response_status(status.value, status.phrase, row)
 
 
 def _device(gpu: int | None) -> str:

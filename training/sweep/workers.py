@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Never, Protocol
 from filelock import FileLock
 from tqdm import tqdm
 
+from memeguard.errors import MemeguardError
 from training.config import TrainingConfig, TrainingError
 from training.sweep.study import Plan, SweepError, SweepStudy
 
@@ -157,7 +158,7 @@ def _end_with_starter() -> None:
 
 def _as_message(error: Exception) -> Exception:
     """What a person can mend in one line, without the class, whose pickle may not fit; a defect whole."""
-    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in {"memeguard", "training"}:
+    if isinstance(error, OSError | MemeguardError):
         return SweepError(str(error))
     return RuntimeError("".join(traceback.format_exception(error)))
 

@@ -19,6 +19,7 @@ from rollout.store_files import ModelStoreError, open_stored
 if TYPE_CHECKING:
     from pathlib import Path
 
+MAX_ARCHIVE_BYTES = 2**34
 MAX_CARD_BYTES = 4 * 2**20
 MAX_MEMBER_BYTES = 64 * 2**10  # of a manifest or a configuration, the only members that are read before TorchServe
 MAX_MEMBERS = 10_000
@@ -63,10 +64,8 @@ def verify_hash(path: Path, file: IO[bytes], store: Path, *, allow_missing: bool
 
 
 def _read_sha256(card: Path, store: Path) -> str:
-    with open_stored(card, store) as file:
-        content = file.read(MAX_CARD_BYTES + 1)
-    if len(content) > MAX_CARD_BYTES:
-        raise ModelStoreError(f"card {card} has over {MAX_CARD_BYTES} bytes, the limit")
+    with open_stored(card, store, max_bytes=MAX_CARD_BYTES) as file:
+        content = file.read()
     try:
         sha256 = json.loads(content)["sha256"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.archive_check import read_members, verify_hash
+from rollout.archive_check import MAX_ARCHIVE_BYTES, read_members, verify_hash
 from rollout.archive_settings import read_settings
 from rollout.store_files import ModelStoreError, open_stored
 
@@ -86,7 +86,7 @@ def find_archives(model_store: Path, *, allow_unverified: bool = False) -> list[
 def require_unchanged(model_store: Path, archive: Archive) -> None:
     """Raise ``ModelStoreError`` unless ``model_store`` still holds ``archive`` as it was found."""
     path = model_store / archive.file_name
-    with open_stored(path, model_store) as file:
+    with open_stored(path, model_store, max_bytes=MAX_ARCHIVE_BYTES) as file:
         found, _ = verify_hash(path, file, model_store, allow_missing=not archive.is_verified)
     if found != archive.sha256:
         raise ModelStoreError(f"archive {path} has changed: its sha256 is {found}, and was {archive.sha256}")
@@ -122,7 +122,7 @@ def make_snapshot(archives: Sequence[Archive], default: Archive) -> str:
 
 
 def _read_archive(path: Path, version: str, *, allow_unverified: bool) -> Archive:
-    with open_stored(path, path.parent) as file:
+    with open_stored(path, path.parent, max_bytes=MAX_ARCHIVE_BYTES) as file:
         sha256, is_verified = verify_hash(path, file, path.parent, allow_missing=allow_unverified)
         manifest, config = read_members(path, file)
     found, settings = read_settings(path, manifest, config)

@@ -89,7 +89,7 @@ def test_a_file_that_is_no_zip_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_a_folder_with_the_name_of_an_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "meme-1.0.0.mar").mkdir()
-    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.0\.mar is a folder, not a regular file"):
+    with pytest.raises(ModelStoreError, match=r"meme-1\.0\.0\.mar cannot be read: Is a directory"):
         find_archives(tmp_path)
 
 

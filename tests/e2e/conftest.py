@@ -6,11 +6,10 @@ import io
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ import psutil
 import pytest
 import requests
 from PIL import Image
+
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,15 +34,6 @@ PORT_OPTIONS = (
     "grpc-inference-port",
     "grpc-management-port",
 )
-
-
-def free_ports(num: int) -> list[int]:
-    """Ports nobody listens on; each is held until all are known, so that they differ."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(num)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def run_memeguard(*arguments: object, cwd: Path = REPOSITORY, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, REPOSITORY, free_ports, serving
+from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, REPOSITORY, serving
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

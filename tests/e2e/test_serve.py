@@ -22,10 +22,10 @@ from tests.e2e.conftest import (
     REPOSITORY,
     Server,
     copy_archive,
-    free_ports,
     run_memeguard,
     serving,
 )
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

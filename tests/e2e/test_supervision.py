@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, Server, free_ports, run_memeguard, serving
+from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, Server, run_memeguard, serving
 from tests.e2e.test_serve import rewritten
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

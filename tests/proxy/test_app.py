@@ -18,6 +18,7 @@ import requests
 from PIL import Image
 
 from proxy.health import PROBE_IMAGE
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +219,7 @@ def test_an_upstream_that_takes_less_than_we_do_says_so(web: FlaskClient, upstre
     assert "max_request_size" in problem["detail"]
 
 
-def test_nobody_upstream_may_be_tried_again(serve: Serve, free_ports: Callable[[int], list[int]]) -> None:
+def test_nobody_upstream_may_be_tried_again(serve: Serve) -> None:
     response = predict(serve(inference_url=f"http://127.0.0.1:{free_ports(1)[0]}"), "")
     assert_problem(response, 503, "upstream_unavailable")
     assert response.headers["Retry-After"] == "1"

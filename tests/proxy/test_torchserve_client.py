@@ -21,6 +21,7 @@ import requests
 
 from proxy.key_file import Audience, lock_keys, read_keys
 from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -179,7 +180,7 @@ def test_the_environment_does_not_reroute_requests(connect: Connect, monkeypatch
     assert connect().predict(image=b"x", text="").status == 200
 
 
-def test_nobody_listening_is_unavailable(connect: Connect, free_ports: Callable[[int], list[int]]) -> None:
+def test_nobody_listening_is_unavailable(connect: Connect) -> None:
     with pytest.raises(UpstreamUnavailable, match="cannot be reached"):
         connect(inference_url=f"http://127.0.0.1:{free_ports(1)[0]}").predict(image=b"x", text="")
 

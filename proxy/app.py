@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 
-from proxy.admission import Admission, AdmissionLimits, overloaded
+from proxy.admission import AdmissionLimits, overloaded
 from proxy.answers import explain_failure, read_prediction
 from proxy.body import RequestBody
 from proxy.connections import is_gone
 from proxy.cors import allow_origins, cors_headers
 from proxy.health import Readiness, health_routes
+from proxy.held_bodies import HeldBodies
 from proxy.meme_form import read_meme
 from proxy.problems import Problem, answer_errors_with_problems, render_problem
 from proxy.raw_answers import problem_response
 from proxy.request_id import return_request_ids
+from proxy.slots import Slots
 from proxy.torchserve_client import TorchServeClient
 from proxy.upstream import UpstreamError
 
@@ -83,11 +85,10 @@ def create_app(
     """
     if body_bytes < max_body_bytes:
         raise ValueError(f"body_bytes is {body_bytes}; one form alone may have max_body_bytes, {max_body_bytes}")
-    admission = Admission(
-        AdmissionLimits(
-            slots=slots, slot_bytes=slot_bytes, max_waiting=max_waiting, max_wait_s=max_wait_s, body_bytes=body_bytes
-        )
+    limits = AdmissionLimits(
+        slots=slots, slot_bytes=slot_bytes, max_waiting=max_waiting, max_wait_s=max_wait_s, body_bytes=body_bytes
     )
+    bodies, free_slots = HeldBodies(limits), Slots(limits)
     client = TorchServeClient(
         inference_url=inference_url,
         management_url=management_url,
@@ -101,14 +102,15 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.json = _JSONProvider(app)
     app.extensions["torchserve_client"] = client
-    app.extensions["admission"] = admission
+    app.extensions["held_bodies"] = bodies
+    app.extensions["slots"] = free_slots
     app.extensions["make_refusal"] = _refusals(allowed_origins)
-    readiness = Readiness(client, admission)
+    readiness = Readiness(client, free_slots)
     answer_errors_with_problems(app)
     app.register_error_handler(UpstreamError, lambda error: render_problem(explain_failure(error)))
     return_request_ids(app)
     allow_origins(app, allowed_origins)
-    _bound_bodies(app, admission, max_body_bytes, stall_timeout_s, body_timeout_s)
+    _bound_bodies(app, bodies, max_body_bytes, stall_timeout_s, body_timeout_s)
     app.register_blueprint(health_routes(readiness))
 
     @app.post("/predict")
@@ -117,7 +119,7 @@ def create_app(
         with body.held():
             content_type = request.headers.get("Content-Type", "")
             meme = read_meme(content_type, body.chunks(), max_text_bytes=max_text_bytes)
-            with admission.slot(len(meme.image) + len(meme.text), lambda: is_gone(body.connection)):
+            with free_slots.take(len(meme.image) + len(meme.text), lambda: is_gone(body.connection)):
                 return jsonify(_predict(client, readiness, meme))
 
     return app
@@ -147,7 +149,7 @@ def _refusals(allowed_origins: Collection[str]) -> Callable[[str, str], bytes]:
 
 
 def _bound_bodies(
-    app: Flask, admission: Admission, max_bytes: int, stall_timeout_s: float, total_timeout_s: float
+    app: Flask, bodies: HeldBodies, max_bytes: int, stall_timeout_s: float, total_timeout_s: float
 ) -> None:
     """Give each request its body as ``g.body``, the only way to read it, and leave nothing of it unread."""
 
@@ -158,7 +160,7 @@ def _bound_bodies(
             max_bytes=max_bytes,
             stall_timeout_s=stall_timeout_s,
             total_timeout_s=total_timeout_s,
-            admission=admission,
+            bodies=bodies,
         )
 
     @app.after_request

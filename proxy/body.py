@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Request
 
-    from proxy.admission import Admission, Reader
+    from proxy.held_bodies import HeldBodies, Reader
     from proxy.read_deadlines import Deadline
 
 CHUNK_BYTES = 64 * 1024
@@ -38,7 +38,7 @@ class RequestBody:
         max_bytes: What the whole body may measure.
         stall_timeout_s: How long the client may send nothing at all before it has to start again.
         total_timeout_s: How long the whole body may take, however steadily it trickles.
-        admission: Counts what is held in memory.
+        bodies: Counts the bytes held in memory.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class RequestBody:
         max_bytes: int,
         stall_timeout_s: float,
         total_timeout_s: float,
-        admission: Admission,
+        bodies: HeldBodies,
     ) -> None:
         self._stream = request.stream
         self._announced_bytes = request.content_length
         self._max_bytes = max_bytes
         self._stall_timeout_s = stall_timeout_s
         self._total_timeout_s = total_timeout_s
-        self._admission = admission
+        self._bodies = bodies
         self._reader: Reader | None = None
         self._failed = False
         self._deadline: Deadline | None = None
@@ -71,7 +71,7 @@ class RequestBody:
         Raises:
             Problem: 503 where too many bodies are being read.
         """
-        with self._admission.reading(self._cut_off) as self._reader:
+        with self._bodies.reading(self._cut_off) as self._reader:
             yield
 
     def chunks(self) -> Iterator[bytes]:
@@ -90,7 +90,7 @@ class RequestBody:
                 num_left -= len(chunk)
                 if num_left < 0:  # a chunked body does not say beforehand how long it is
                     raise self._too_large(f"over {self._max_bytes} bytes")
-                self._admission.received(self._reader, len(chunk))
+                self._bodies.received(self._reader, len(chunk))
                 yield chunk
         self._reader.is_reading = False
 

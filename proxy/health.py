@@ -18,7 +18,7 @@ from proxy.problems import Problem
 from proxy.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from proxy.admission import Admission
+    from proxy.slots import Slots
     from proxy.torchserve_client import TorchServeClient
 
 
@@ -46,13 +46,13 @@ class Readiness:
 
     Args:
         client: The TorchServe to ask.
-        admission: Knows whether all slots are taken.
+        slots: The slots of this process.
     """
 
-    def __init__(self, client: TorchServeClient, admission: Admission) -> None:
+    def __init__(self, client: TorchServeClient, slots: Slots) -> None:
         self.model_name = client.model_name
         self._client = client
-        self._admission = admission
+        self._slots = slots
         self._lock = threading.Lock()
         self._began_s = 0.0  # the last probe
         self._outcome: dict[str, Any] | Problem = {}
@@ -66,7 +66,7 @@ class Readiness:
     def ask(self) -> dict[str, Any]:
         """Return a prediction; raises 503 where there is none to be had."""
         asked_s = time.monotonic()
-        if self._admission.is_saturated and self._predicted and asked_s - self._predicted_s < _FRESH_S:
+        if self._slots.are_taken and self._predicted and asked_s - self._predicted_s < _FRESH_S:
             return self._predicted
         with self._lock:
             if self._began_s < asked_s:  # else the probe that others waited for answers this one, too

@@ -5,36 +5,21 @@ Does not know what a prediction means, nor who asked for it: no client's header 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
-from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
-
 from proxy.key_file import Audience, KeyFileError, lock_keys, read_keys
-from proxy.send_timeout import SendTimeoutAdapter
-from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from proxy.upstream import UpstreamRefused, UpstreamUnavailable
+from proxy.upstream_calls import Call, Connections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.upstream import UpstreamAnswer
+
 # Renewing a key writes one small file. Every thread of this client waits for it, so it is not given much patience.
 _RENEWAL_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Call:
-    """A request but for its key; ``repeatable`` says that to make it twice is as good as once."""
-
-    audience: Audience
-    method: str
-    url: str
-    repeatable: bool
-    read_timeout_s: float
-    params: Mapping[str, str] | None = None
-    files: Mapping[str, tuple[str, bytes, str] | tuple[None, bytes]] | None = None
 
 
 class TorchServeClient:
@@ -67,19 +52,15 @@ class TorchServeClient:
         self._inference_url = inference_url.rstrip("/")
         self._management_url = management_url.rstrip("/")
         self._key_file = Path(key_file)
-        self._connect_timeout_s = connect_timeout_s
-        self._send_timeout_s = send_timeout_s
+        self._connections = Connections(
+            pool_size=pool_size, connect_timeout_s=connect_timeout_s, send_timeout_s=send_timeout_s
+        )
         self._read_timeout_s = read_timeout_s
         self._keys: Mapping[Audience, str] | None = None
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy or .netrc of the environment must not reroute or sign a meme
-        for scheme in ("http://", "https://"):
-            adapter = SendTimeoutAdapter(send_timeout_s, pool_connections=2, pool_maxsize=pool_size)
-            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._session.close()
+        self._connections.close()
 
     def predict(self, *, image: bytes, text: str) -> UpstreamAnswer:
         """Have one meme judged by the model's default version.
@@ -92,7 +73,7 @@ class TorchServeClient:
             UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
             UpstreamTimeout: No answer within the read timeout.
         """
-        call = _Call(
+        call = Call(
             audience=Audience.INFERENCE,
             method="POST",
             url=f"{self._inference_url}/predictions/{self.model_name}",
@@ -113,7 +94,7 @@ class TorchServeClient:
             UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
             UpstreamTimeout: No answer within ``read_timeout_s``, the client's own where None.
         """
-        call = _Call(
+        call = Call(
             audience=Audience.MANAGEMENT,
             method=method,
             url=self._management_url + path,
@@ -137,13 +118,13 @@ class TorchServeClient:
             raise UpstreamRefused(message, answer)
         return answer.body
 
-    def _authorized(self, call: _Call) -> UpstreamAnswer:
+    def _authorized(self, call: Call) -> UpstreamAnswer:
         refused = None
         # Keys expire, and TorchServe makes new ones when it starts. So the key at hand may be old, and so may be the
         # one in the file, which another process has put there and not used since; a renewed one is not.
         for _ in ("at hand", "in the file", "renewed"):
             key = self._key(call.audience, refused)
-            answer = self._send(call, key)
+            answer = self._connections.send(call, key)
             if answer.error_type != "InvalidKeyException":
                 return answer
             refused = key
@@ -165,7 +146,7 @@ class TorchServeClient:
             keys = read_keys(self._key_file)
             if keys[audience] != refused:
                 return keys
-            renewal = _Call(
+            renewal = Call(
                 audience=Audience.RENEWAL,
                 method="GET",
                 url=f"{self._management_url}/token",
@@ -173,50 +154,7 @@ class TorchServeClient:
                 read_timeout_s=_RENEWAL_TIMEOUT_S,
                 params={"type": audience.value},
             )
-            answer = self._send(renewal, keys[Audience.RENEWAL])
+            answer = self._connections.send(renewal, keys[Audience.RENEWAL])
             if answer.status != HTTPStatus.OK:
                 raise UpstreamUnavailable(f"TorchServe does not renew the {audience} key: status {answer.status}")
             return read_keys(self._key_file)  # TorchServe rewrites it before it answers
-
-    def _send(self, call: _Call, key: str) -> UpstreamAnswer:
-        try:
-            response = self._request(call, key)
-        except requests.ConnectTimeout as error:
-            raise UpstreamUnavailable(f"TorchServe takes no connection within {self._connect_timeout_s} s") from error
-        except requests.RequestException as error:
-            if isinstance(error, requests.Timeout) or _wraps(error, ReadTimeoutError):
-                raise UpstreamTimeout(f"TorchServe gave no answer within {call.read_timeout_s} s") from error
-            if _is_send_timeout(error):
-                raise UpstreamTimeout(f"TorchServe did not take the request within {self._send_timeout_s} s") from error
-            raise UpstreamUnavailable("TorchServe cannot be reached") from error
-        return UpstreamAnswer.parse(response.status_code, response.content)
-
-    def _request(self, call: _Call, key: str, *, is_repetition: bool = False) -> requests.Response:
-        try:
-            return self._session.request(
-                call.method,
-                call.url,
-                params=call.params,
-                files=call.files,
-                headers={"Authorization": f"Bearer {key}"},
-                timeout=(self._connect_timeout_s, call.read_timeout_s),
-                allow_redirects=False,
-            )
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            # TorchServe may close a pooled connection at the very moment it is used again. Where nobody listens, or
-            # an answer is overdue, a second request would fare no better.
-            is_final = _wraps(error, MaxRetryError, ReadTimeoutError) or _is_send_timeout(error)
-            if is_repetition or not call.repeatable or is_final:
-                raise
-        return self._request(call, key, is_repetition=True)
-
-
-def _wraps(error: requests.RequestException, *kinds: type[Exception]) -> bool:
-    """Tell whether one of these urllib3 errors is what requests stumbled over; it keeps them as first argument."""
-    return bool(error.args) and isinstance(error.args[0], kinds)
-
-
-def _is_send_timeout(error: requests.RequestException) -> bool:
-    if not _wraps(error, ProtocolError):
-        return False
-    return any(isinstance(cause, TimeoutError) for cause in error.args[0].args)

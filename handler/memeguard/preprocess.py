@@ -13,9 +13,10 @@ from memeguard.checks import check_number, check_whole
 from memeguard.errors import BusyError, ImageTooLargeError, MissingPartError
 from memeguard.pictures import avif, bmp, gif, jpeg, png, webp
 from memeguard.pictures.budget import MemoryBudget
-from memeguard.pictures.decoding import BOX_MARGIN, WHOLE_BYTES, decode, drafted_size, whole_bytes
+from memeguard.pictures.decoding import decode
 from memeguard.pictures.kinds import IMAGE_FORMATS, recognise
 from memeguard.pictures.process import LARGE_BYTES, decode_apart
+from memeguard.pictures.scaling import BOX_MARGIN, WHOLE_BYTES, drafted_size, whole_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

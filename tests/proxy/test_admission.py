@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from proxy.admission import Admission, AdmissionLimits, _Waiter
+from proxy.admission import AdmissionLimits
+from proxy.held_bodies import HeldBodies
 from proxy.log_limit import LineLimit
 from proxy.problems import Problem
+from proxy.slots import Slots, _Waiter
 
 
-def make(**limits: Any) -> Admission:
-    return Admission(AdmissionLimits(**limits))
+def make(**limits: Any) -> Slots:
+    return Slots(AdmissionLimits(**limits))
 
 
 def is_here() -> bool:
@@ -30,10 +32,10 @@ def is_gone() -> bool:
     return True
 
 
-def take(admission: Admission, seconds: float = 0.0, num_bytes: int = 1) -> int:
+def take(slots: Slots, seconds: float = 0.0, num_bytes: int = 1) -> int:
     """Ask for a slot and keep it for a while; returns the status of the refusal, 200 without one."""
     try:
-        with admission.slot(num_bytes, is_here):
+        with slots.take(num_bytes, is_here):
             time.sleep(seconds)
     except Problem as problem:
         return problem.status
@@ -41,12 +43,12 @@ def take(admission: Admission, seconds: float = 0.0, num_bytes: int = 1) -> int:
 
 
 def test_no_more_are_served_at_once_than_there_are_slots() -> None:
-    admission = make(slots=3)
+    slots = make(slots=3)
     counts: list[int] = []
     running: set[int] = set()
 
     def serve(number: int) -> None:
-        with admission.slot(1, is_here):
+        with slots.take(1, is_here):
             running.add(number)
             counts.append(len(running))
             time.sleep(0.01)
@@ -58,90 +60,90 @@ def test_no_more_are_served_at_once_than_there_are_slots() -> None:
 
 
 def test_large_forms_take_more_than_a_slot() -> None:
-    admission = make(slots=10, slot_bytes=100, max_wait_s=0.05)
-    with admission.slot(60, is_here):
-        assert take(admission, num_bytes=60) == 503
-        assert take(admission, num_bytes=40) == 200
-    assert take(admission, num_bytes=1000) == 200  # one alone always fits
+    slots = make(slots=10, slot_bytes=100, max_wait_s=0.05)
+    with slots.take(60, is_here):
+        assert take(slots, num_bytes=60) == 503
+        assert take(slots, num_bytes=40) == 200
+    assert take(slots, num_bytes=1000) == 200  # one alone always fits
 
 
 def test_the_surplus_is_refused_without_waiting() -> None:
-    admission = make(slots=1, max_waiting=1, max_wait_s=30.0)
+    slots = make(slots=1, max_waiting=1, max_wait_s=30.0)
     with ThreadPoolExecutor(2) as pool:
-        with admission.slot(1, is_here):
-            waits = pool.submit(take, admission)
-            while not admission.is_full:
+        with slots.take(1, is_here):
+            waits = pool.submit(take, slots)
+            while not slots.is_full:
                 time.sleep(0.001)
-            assert take(admission) == 503  # would the test's time limit pass if it waited?
+            assert take(slots) == 503  # would the test's time limit pass if it waited?
         assert waits.result() == 200
 
 
 def test_nobody_waits_longer_than_useful() -> None:
-    admission = make(slots=1, max_wait_s=0.1)
+    slots = make(slots=1, max_wait_s=0.1)
     with (
-        admission.slot(1, is_here),
+        slots.take(1, is_here),
         pytest.raises(Problem, match=r"not free within 0\.1 s"),
-        admission.slot(1, is_here),
+        slots.take(1, is_here),
     ):
         pass
-    assert take(admission) == 200
+    assert take(slots) == 200
 
 
 def test_fewer_may_wait_where_the_model_is_slow() -> None:
     """At most 20 a second are served: of 64 places in the queue, those served within a second are of use."""
-    admission = make(slots=1, max_waiting=64, max_wait_s=4.0)
+    slots = make(slots=1, max_waiting=64, max_wait_s=4.0)
     served = threading.Semaphore(0)
 
     def ask() -> None:
-        take(admission, 0.05)
+        take(slots, 0.05)
         served.release()
 
     with ThreadPoolExecutor(60) as pool:
         for _ in range(60):
             pool.submit(ask)
-        assert not admission.is_full  # nothing is known of the rate yet
+        assert not slots.is_full  # nothing is known of the rate yet
         for _ in range(20):
             served.acquire()
-        assert admission.is_full  # though no more than 40 wait
+        assert slots.is_full  # though no more than 40 wait
 
 
 def test_who_has_left_costs_nothing() -> None:
-    admission = make(slots=1)
-    with pytest.raises(Problem, match="closed its connection"), admission.slot(1, is_gone):
+    slots = make(slots=1)
+    with pytest.raises(Problem, match="closed its connection"), slots.take(1, is_gone):
         pytest.fail("it was served")
-    assert take(admission) == 200
+    assert take(slots) == 200
 
 
 def test_who_has_left_says_nothing_about_how_fast_the_model_is() -> None:
-    admission = make(slots=1, max_waiting=64)
-    with ThreadPoolExecutor(1) as pool, admission.slot(1, is_here):
-        waits = pool.submit(take, admission)
-        while not admission._waiting:
+    slots = make(slots=1, max_waiting=64)
+    with ThreadPoolExecutor(1) as pool, slots.take(1, is_here):
+        waits = pool.submit(take, slots)
+        while not slots._waiting:
             time.sleep(0.001)
         for _ in range(40):
-            admission._waiting.appendleft(left := _Waiter(1, is_gone))
-            admission._forget_the_gone()
-            admission._leave(left, is_served=False)
-            admission._looked_s = 0.0
-        assert not admission._completed_s
+            slots._waiting.appendleft(left := _Waiter(1, is_gone))
+            slots._forget_the_gone()
+            slots._leave(left, is_served=False)
+            slots._looked_s = 0.0
+        assert not slots._completed_s
     assert waits.result() == 200
 
 
 def test_who_has_left_makes_room_in_the_queue() -> None:
-    admission = make(slots=1, max_waiting=1, max_wait_s=30.0)
+    slots = make(slots=1, max_waiting=1, max_wait_s=30.0)
     has_left = threading.Event()
 
     def leave() -> str:
-        with pytest.raises(Problem) as raised, admission.slot(1, has_left.is_set):
+        with pytest.raises(Problem) as raised, slots.take(1, has_left.is_set):
             pass
         return raised.value.code
 
-    with ThreadPoolExecutor(1) as pool, admission.slot(1, is_here):
+    with ThreadPoolExecutor(1) as pool, slots.take(1, is_here):
         leaver = pool.submit(leave)
-        while not admission.is_full:
+        while not slots.is_full:
             time.sleep(0.001)
         has_left.set()
-        assert leaver.done() or wait_for(lambda: not admission.is_full)
+        assert leaver.done() or wait_for(lambda: not slots.is_full)
         assert leaver.result() == "client_gone"
 
 
@@ -153,34 +155,34 @@ def wait_for(condition: Any) -> bool:
 
 
 def test_bodies_are_bounded_together() -> None:
-    admission = make(body_bytes=100)
-    with admission.reading(lambda: None) as first:
-        admission.received(first, 60)
-        with admission.reading(lambda: None) as second, pytest.raises(Problem, match="exceed 100 bytes"):
-            admission.received(second, 60)
-        with admission.reading(lambda: None) as third:
-            admission.received(third, 40)
+    bodies = HeldBodies(AdmissionLimits(body_bytes=100))
+    with bodies.reading(lambda: None) as first:
+        bodies.received(first, 60)
+        with bodies.reading(lambda: None) as second, pytest.raises(Problem, match="exceed 100 bytes"):
+            bodies.received(second, 60)
+        with bodies.reading(lambda: None) as third:
+            bodies.received(third, 40)
 
 
 def test_the_slowest_reader_makes_room() -> None:
-    admission = make(body_bytes=100)
+    bodies = HeldBodies(AdmissionLimits(body_bytes=100))
     cut_off: list[str] = []
-    with admission.reading(lambda: cut_off.append("slow")) as slow:
+    with bodies.reading(lambda: cut_off.append("slow")) as slow:
         slow.began_s -= 10.0
-        admission.received(slow, 60)
-        with admission.reading(lambda: cut_off.append("quick")) as quick:
-            admission.received(quick, 60)
+        bodies.received(slow, 60)
+        with bodies.reading(lambda: cut_off.append("quick")) as quick:
+            bodies.received(quick, 60)
     assert (cut_off, slow.is_evicted, quick.is_evicted) == (["slow"], True, False)
 
 
 def test_a_body_that_is_read_is_not_taken_away() -> None:
-    admission = make(body_bytes=100)
-    with admission.reading(lambda: pytest.fail("it was cut off")) as held:
+    bodies = HeldBodies(AdmissionLimits(body_bytes=100))
+    with bodies.reading(lambda: pytest.fail("it was cut off")) as held:
         held.began_s -= 10.0
-        admission.received(held, 60)
+        bodies.received(held, 60)
         held.is_reading = False
-        with admission.reading(lambda: None) as late, pytest.raises(Problem):
-            admission.received(late, 60)
+        with bodies.reading(lambda: None) as late, pytest.raises(Problem):
+            bodies.received(late, 60)
 
 
 def test_lines_left_out_of_a_log_are_counted() -> None:

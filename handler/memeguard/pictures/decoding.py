@@ -24,15 +24,11 @@ from memeguard.errors import (
 )
 from memeguard.pictures import libwebp, webp
 from memeguard.pictures.pixels import lay_on_canvas, scale_transparency, to_rgb, turn_upright
+from memeguard.pictures.scaling import DRAFT_MARGIN, WHOLE_BYTES, shrink_factors, whole_bytes
 
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
-WHOLE_BYTES = 64_000_000  # a picture that takes more is averaged down before or while it is converted
-_CONVERTED_BYTES = 16  # a pixel's, of one that is not opaque: decoded, with alpha, white, and both together
-_OPAQUE_BYTES = 4
-BOX_MARGIN = 3.0  # a large picture is first averaged down to so many times its size; Pillow calls 3 "almost the same"
-_DRAFT_MARGIN = 2  # a JPEG is decoded to at least so many times the size that is wanted
 _BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
 _BAND_PIXELS = 1_000_000  # converted at once of a picture that is averaged down
 _EXIF_ORIENTATION = 0x0112
@@ -60,21 +56,6 @@ class TimedBytes(io.BytesIO):
         if time.monotonic() > self._deadline:
             raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
         return super().read(size)
-
-
-def drafted_size(picture: Picture, wanted_size: int | None) -> tuple[int, int]:
-    """The size ``picture`` is decoded at: a JPEG's is 1/2, 1/4 or 1/8 if that is at least twice what is wanted."""
-    width, height = picture.width, picture.height
-    if picture.kind != "JPEG" or not wanted_size:
-        return width, height
-    scale = min(width, height) // (_DRAFT_MARGIN * wanted_size)
-    divisor = next(divisor for divisor in (8, 4, 2, 1) if divisor <= max(1, scale))
-    return -(-width // divisor), -(-height // divisor)
-
-
-def whole_bytes(picture: Picture, size: tuple[int, int]) -> int:
-    """Memory it takes to convert ``picture`` as a whole after it has been decoded at ``size``."""
-    return size[0] * size[1] * (_OPAQUE_BYTES if picture.opaque else _CONVERTED_BYTES)
 
 
 def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> Image.Image:
@@ -107,7 +88,7 @@ def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | No
     image = _open(picture, timeout_s)
     try:
         if picture.kind == "JPEG" and wanted_size:
-            image.draft(None, (_DRAFT_MARGIN * wanted_size, _DRAFT_MARGIN * wanted_size))
+            image.draft(None, (DRAFT_MARGIN * wanted_size, DRAFT_MARGIN * wanted_size))
         image.decodermaxblock = _BLOCK_BYTES
         image.load()
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1) if picture.kind == "AVIF" else picture.orientation
@@ -151,14 +132,6 @@ def _shrink(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
         rows = to_rgb(image.crop((0, top, width, min(height, top + band))))
         small.paste(rows.reduce(factors), (0, top // factors[1]))
     return small
-
-
-def shrink_factors(picture: Picture, size: tuple[int, int], wanted_size: int | None) -> tuple[int, int]:
-    """How many columns and rows are averaged into one of a picture that is decoded at ``size``; none of a small one."""
-    if not wanted_size or whole_bytes(picture, size) <= WHOLE_BYTES:
-        return 1, 1
-    across, down = (max(1, int(side / wanted_size / BOX_MARGIN)) for side in size)
-    return across, down
 
 
 def _decode_webp(picture: Picture, wanted_size: int | None) -> Image.Image:

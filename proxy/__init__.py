@@ -1,4 +1,4 @@
-"""The door on port 5000: a form with a meme comes in, TorchServe's prediction goes out.
+"""The HTTP service on port 5000: it receives a form with a meme and returns TorchServe's prediction.
 
-Does not know the model: it imports neither torch nor any other package of this repository.
+It imports neither torch nor any other package of this repository.
 """

@@ -1,7 +1,4 @@
-"""Turn what TorchServe answers, or fails to, into what a client is told.
-
-Does not know how TorchServe is reached, nor how a picture is judged.
-"""
+"""Turn TorchServe's answers and failures into answers for clients."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ from proxy.request_id import current_request_id
 from proxy.upstream import UpstreamAnswer, UpstreamError, UpstreamTimeout
 
 PREDICTIONS = ("Offensive", "Non-offensive")
-# With these a worker reports what is wrong with one meme, as {"code": ..., "detail": ...}.
+# A worker uses these to report what is wrong with one meme, as {"code": ..., "detail": ...}.
 _MEME_STATUSES = frozenset({400, 413, 415, 422})
-# TorchServe's words for a full queue and for a model without a worker, and for a worker out of memory.
+# TorchServe answers 503 if its queue is full or the model has no worker, 507 if a worker is out of memory.
 _BUSY_STATUSES = frozenset({503, 507})
-_WORKER_DIED = "InternalServerException"  # with status 500, to all whose memes it had
+_WORKER_DIED = "InternalServerException"  # with status 500, for every meme of the worker's batch
 _RETRY_SOON = {"Retry-After": "1"}
 
 _log = logging.getLogger(__name__)
 
 
 def read_prediction(answer: UpstreamAnswer) -> dict[str, Any]:
-    """Return the worker's prediction with all its members, once it is certain to be one.
+    """Return the worker's prediction with all its members, after checking that it is one.
 
     Raises:
-        Problem: The worker's own verdict on a bad meme; 503 where a later try may succeed; else 502.
+        Problem: The worker's error for a bad meme; 503 if a later try may succeed; otherwise 502.
     """
     if answer.status == HTTPStatus.OK and _is_prediction(answer.body):
         prediction: dict[str, Any] = answer.body
@@ -42,7 +39,7 @@ def read_prediction(answer: UpstreamAnswer) -> dict[str, Any]:
 
 
 def explain_failure(error: UpstreamError) -> Problem:
-    """Say that TorchServe gave no answer at all; the log also has the cause."""
+    """Return the problem for a missing answer of TorchServe, and log its cause."""
     _log.warning("request %s: %s (%s)", current_request_id(), error, error.__cause__)
     if isinstance(error, UpstreamTimeout):
         return Problem(504, "upstream_timeout", str(error))
@@ -53,7 +50,7 @@ def _is_prediction(body: object) -> bool:
     if not isinstance(body, dict) or body.get("prediction") not in PREDICTIONS:
         return False
     probability = body.get("probability")
-    # NaN and Infinity do not get this far: they are not JSON.
+    # NaN and Infinity cannot occur here: ``UpstreamAnswer.parse`` refuses them.
     return isinstance(probability, (int, float)) and not isinstance(probability, bool) and 0 <= probability <= 1
 
 

@@ -1,7 +1,4 @@
-"""Serve the original service's POST /predict by asking TorchServe.
-
-Does not know the model, nor what a picture is.
-"""
+"""Serve POST /predict, as the original service did, by asking TorchServe."""
 
 from __future__ import annotations
 
@@ -62,29 +59,29 @@ def create_app(
     """Build the WSGI application, as in ``gunicorn "proxy.app:create_app(key_file='run/key_file.json')"``.
 
     Args:
-        inference_url: TorchServe's inference API.
-        management_url: TorchServe's management API, where expired keys are renewed.
+        inference_url: URL of TorchServe's inference API.
+        management_url: URL of TorchServe's management API, where expired keys are renewed.
         key_file: The ``key_file.json`` in TorchServe's working directory.
-        model_name: The model to ask; always its default version.
-        max_body_bytes: What a whole request may measure. TorchServe's ``max_request_size`` must not be smaller.
-        max_text_bytes: What the text may measure in UTF-8.
-        stall_timeout_s: How long a client may send nothing in the middle of its request.
-        body_timeout_s: How long a client may take for the whole form: the default is 16 MiB at 2 Mbit/s.
-        connect_timeout_s: How long TorchServe may take to accept a connection.
-        send_timeout_s: How long TorchServe may take to take in a meme.
-        read_timeout_s: How long TorchServe may take to answer.
-        slots: Memes each process sends to TorchServe at once; the others wait here, where they can be withdrawn.
-        slot_bytes: Bytes of forms each process sends to TorchServe at once.
-        max_waiting: Memes that may wait in each process; fewer where the model is slow. The next one gets 503.
-        max_wait_s: How long a meme may wait for its turn.
+        model_name: Name of the model; its default version is asked.
+        max_body_bytes: Largest request body. TorchServe's ``max_request_size`` must not be smaller.
+        max_text_bytes: Longest text, in UTF-8.
+        stall_timeout_s: Longest pause of a client in the middle of its request.
+        body_timeout_s: Longest time to receive the whole form; the default allows 16 MiB at 2 Mbit/s.
+        connect_timeout_s: Longest time until TorchServe accepts a connection.
+        send_timeout_s: Longest time until TorchServe has received a meme.
+        read_timeout_s: Longest time until TorchServe answers.
+        slots: Memes that each process sends to TorchServe at once; the others wait here, where they can be cancelled.
+        slot_bytes: Bytes of forms that each process sends to TorchServe at once.
+        max_waiting: Memes that may wait in each process; fewer if the model is slow. The next one is answered 503.
+        max_wait_s: Longest time that a meme waits for a slot.
         body_bytes: Bytes of all forms that each process holds in memory.
-        allowed_origins: Origins whose pages may read the answers, such as ``https://example.org``; ``*`` is every one.
+        allowed_origins: Origins whose pages may read the answers, such as ``https://example.org``; ``*`` allows all.
 
     Raises:
-        ValueError: One form of ``max_body_bytes`` would not fit into ``body_bytes``.
+        ValueError: One form of ``max_body_bytes`` does not fit into ``body_bytes``.
     """
     if body_bytes < max_body_bytes:
-        raise ValueError(f"body_bytes is {body_bytes}; one form alone may have max_body_bytes, {max_body_bytes}")
+        raise ValueError(f"body_bytes is {body_bytes}; it must be at least max_body_bytes, which is {max_body_bytes}")
     limits = AdmissionLimits(
         slots=slots, slot_bytes=slot_bytes, max_waiting=max_waiting, max_wait_s=max_wait_s, body_bytes=body_bytes
     )
@@ -138,7 +135,7 @@ def _predict(client: TorchServeClient, readiness: Readiness, meme: Meme) -> dict
 
 
 def _refusals(allowed_origins: Collection[str]) -> Callable[[str, str], bytes]:
-    """Return what makes the refusal of a request that Flask never sees, from its id and its Origin."""
+    """Return a function that writes the 503 for a request that Flask never sees, from its id and its Origin."""
     problem = overloaded()
 
     def make(request_id: str, origin: str) -> bytes:
@@ -151,7 +148,7 @@ def _refusals(allowed_origins: Collection[str]) -> Callable[[str, str], bytes]:
 def _bound_bodies(
     app: Flask, bodies: HeldBodies, max_bytes: int, stall_timeout_s: float, total_timeout_s: float
 ) -> None:
-    """Give each request its body as ``g.body``, the only way to read it, and leave nothing of it unread."""
+    """Give each request its body as ``g.body``, the only way to read it, and drain what was not read."""
 
     @app.before_request
     def open_body() -> None:

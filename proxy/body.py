@@ -1,7 +1,4 @@
-"""Read what a client sends, within limits of size and patience, and never onto a disk.
-
-Does not know what the bytes mean.
-"""
+"""Read a request's body within limits of size and time, in memory alone."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
     from proxy.read_deadlines import Deadline
 
 CHUNK_BYTES = 64 * 1024
-# How much of an unwanted body is read and thrown away. Closing a connection with unread bytes on it resets it, and
-# many clients (requests among them) then never see the answer; but nobody may make us read forever.
+# How much of an unwanted body is read and dropped. Closing a connection with unread bytes resets it, and many clients
+# (requests among them) then never see the answer; but no client can make the server read for ever.
 MAX_DRAINED_BYTES = 64 * 2**20
 MAX_DRAIN_S = 5.0
 _DEADLINES = ReadDeadlines()
@@ -34,10 +31,10 @@ class RequestBody:
     """One request's body, read once.
 
     Args:
-        request: The request whose body it is; nothing else may read its stream.
-        max_bytes: What the whole body may measure.
-        stall_timeout_s: How long the client may send nothing at all before it has to start again.
-        total_timeout_s: How long the whole body may take, however steadily it trickles.
+        request: The request; nothing else may read its stream.
+        max_bytes: Largest size of the body.
+        stall_timeout_s: Longest pause of the client.
+        total_timeout_s: Longest time for the whole body, however steadily it arrives.
         bodies: Counts the bytes held in memory.
     """
 
@@ -61,7 +58,7 @@ class RequestBody:
         self._deadline: Deadline | None = None
         self._ended = False
         self.connection: socket.socket | None = request.environ.get("gunicorn.socket")
-        if self.connection is not None:  # gunicorn itself waits for a body without any limit
+        if self.connection is not None:  # gunicorn waits for a body without a limit
             self.connection.settimeout(stall_timeout_s)
 
     @contextlib.contextmanager
@@ -69,7 +66,7 @@ class RequestBody:
         """Count what ``chunks`` yields until the block ends.
 
         Raises:
-            Problem: 503 where too many bodies are being read.
+            Problem: 503 if too many bodies are being read.
         """
         with self._bodies.reading(self._cut_off) as self._reader:
             yield
@@ -78,25 +75,25 @@ class RequestBody:
         """Yield the body piece by piece.
 
         Raises:
-            Problem: 413 above the limit, announced or not; 408 after a stall; 400 where it is cut off or garbled.
+            Problem: 413 above the limit, announced or not; 408 if it takes too long; 400 if it is cut off or garbled.
         """
         if self._announced_bytes is not None and self._announced_bytes > self._max_bytes:
             raise self._too_large(f"{self._announced_bytes} bytes")
         if self._reader is None:
-            raise RuntimeError("a body is read within held() alone")
+            raise RuntimeError("a body can be read within held() only")
         num_left = self._max_bytes
         with self._time_limit(self._total_timeout_s):
             while chunk := self._read():
                 num_left -= len(chunk)
-                if num_left < 0:  # a chunked body does not say beforehand how long it is
+                if num_left < 0:  # a chunked body does not announce its length
                     raise self._too_large(f"over {self._max_bytes} bytes")
                 self._bodies.received(self._reader, len(chunk))
                 yield chunk
         self._reader.is_reading = False
 
     def drain(self) -> None:
-        """Throw away what is left, within bounds, so that the client gets to read its answer."""
-        if self._ended:  # as in nearly every request: no clock has to be started
+        """Read and drop the rest, within bounds, so that the client gets to read its answer."""
+        if self._ended:  # as in nearly every request: no timer is needed
             return
         deadline = time.monotonic() + MAX_DRAIN_S
         num_left = MAX_DRAINED_BYTES
@@ -107,7 +104,7 @@ class RequestBody:
 
     @contextlib.contextmanager
     def _time_limit(self, seconds: float) -> Iterator[None]:
-        """Close the connection for reading after ``seconds``: one read may wait for many single bytes in a row."""
+        """Close the connection for reading after ``seconds``; one read may wait for many single bytes in a row."""
         if self.connection is None or self._failed:
             yield
             return
@@ -118,13 +115,13 @@ class RequestBody:
         try:
             chunk = self._stream.read(CHUNK_BYTES)
         except Exception as error:  # each server has its own exceptions for a bad chunk, a reset, an early end
-            self._failed = True  # where the stream stands is unknown now, so it is not read again
+            self._failed = True  # the stream's position is unknown now, so it is not read again
             self._raise_if_cut_off(error)
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
                 message = f"no byte of the body arrived for {self._stall_timeout_s} s"
                 raise Problem(408, "request_timeout", message) from error
             raise Problem(400, "unreadable_body", "the body is cut off or its framing is broken") from error
-        self._raise_if_cut_off(None)  # what follows is missing, whatever this looks like
+        self._raise_if_cut_off(None)  # the connection was shut down here, which looks like the body's end
         self._ended = not chunk
         return chunk
 

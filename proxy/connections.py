@@ -1,7 +1,4 @@
-"""Look at a client's connection without reading from it.
-
-Does not know what is sent over it.
-"""
+"""Look at a client's connection without reading from it."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ _GONE_STATES = frozenset({7, 8})
 
 
 def is_gone(connection: socket.socket | None) -> bool:
-    """Tell whether the client has closed its side, as nginx does: an answer would reach nobody.
+    """Tell whether the client has closed its side of the connection, so that nobody would read an answer.
 
-    A client that only shuts down its sending side looks the same, and so counts as gone.
+    A client that only shuts down its sending side looks the same and counts as gone; nginx does so, too.
     """
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return False

@@ -1,7 +1,4 @@
-"""Let pages of other origins read the answers (CORS), where the operator names their origins.
-
-Does not know what is answered.
-"""
+"""Let pages of other origins read the answers (CORS), if the operator allows their origins."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _PREFLIGHT = {
 
 
 def cors_headers(origin: str, allowed: Collection[str]) -> Mapping[str, str]:
-    """Return what tells a browser that a page of ``origin`` may read the answer; empty where it may not.
+    """Return the headers that let a page of ``origin`` read the answer.
 
     Args:
         origin: The request's Origin header, empty if it has none.

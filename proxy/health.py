@@ -1,6 +1,6 @@
-"""Say whether the process lives (/healthz) and whether it can predict (/readyz).
+"""Report whether the process lives (/healthz) and whether it can predict (/readyz).
 
-Does not know what makes TorchServe ready: it asks for a real prediction, since /ping stays healthy without a worker.
+Readiness is a real prediction, because TorchServe's /ping stays healthy without a worker.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _FRESH_S = 1.0
 
 
 class Readiness:
-    """Asks for a prediction of a fixed meme, one at a time however many want to know.
+    """Asks for a prediction of a fixed meme; simultaneous questions share one.
 
-    It waits for no slot. While all slots are taken, a prediction that a client just got says as much.
+    The probe waits for no slot. While all slots are taken, a prediction that a client got in the last second counts.
 
     Args:
-        client: The TorchServe to ask.
+        client: Asks TorchServe.
         slots: The slots of this process.
     """
 
@@ -60,16 +60,16 @@ class Readiness:
         self._predicted: dict[str, Any] | None = None
 
     def note(self, prediction: dict[str, Any] | None) -> None:
-        """Take note of a client's prediction, None where TorchServe gave none."""
+        """Remember a client's prediction; None if TorchServe gave none."""
         self._predicted, self._predicted_s = prediction, time.monotonic()
 
     def ask(self) -> dict[str, Any]:
-        """Return a prediction; raises 503 where there is none to be had."""
+        """Return a prediction; raise 503 if there is none."""
         asked_s = time.monotonic()
         if self._slots.are_taken and self._predicted and asked_s - self._predicted_s < _FRESH_S:
             return self._predicted
         with self._lock:
-            if self._began_s < asked_s:  # else the probe that others waited for answers this one, too
+            if self._began_s < asked_s:  # otherwise the probe began after this question and answers it, too
                 self._began_s = time.monotonic()
                 self._outcome = self._probe()
             if isinstance(self._outcome, Problem):
@@ -86,7 +86,7 @@ class Readiness:
 
 
 def health_routes(readiness: Readiness) -> Blueprint:
-    """Return the two routes."""
+    """Return the routes /healthz and /readyz."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")

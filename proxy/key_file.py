@@ -1,7 +1,7 @@
-"""Read the keys TorchServe hands out in ``key_file.json``.
+"""Read TorchServe's keys from ``key_file.json``.
 
-Does not know how a key is used or renewed. TorchServe writes the file at its start and rewrites it in place at each
-renewal (``TokenAuthorization.java``), so a reader may catch it half-written.
+TorchServe writes the file when it starts and rewrites it in place at each renewal (``TokenAuthorization.java``), so a
+reader may find it half-written.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_PATIENCE_S = 10.0  # a renewal has 5 s
-HALF_WRITTEN_PATIENCE_S = 0.5  # the file has some 300 bytes: to write it takes far less
+HALF_WRITTEN_PATIENCE_S = 0.5  # the file has some 300 bytes; writing it takes far less
 _RETRY_S = 0.02
 
 
 class Audience(StrEnum):
-    """Which of TorchServe's doors a key opens; the values are the members' names in the file."""
+    """The API that a key is for; the values are the members' names in the file."""
 
     INFERENCE = "inference"
     MANAGEMENT = "management"
@@ -31,14 +31,14 @@ class Audience(StrEnum):
 
 
 class KeyFileError(Exception):
-    """The key file is not there, not ours to read, or stays unreadable."""
+    """The key file is missing, may not be read, or stays incomplete."""
 
 
 def read_keys(path: Path) -> Mapping[Audience, str]:
-    """Return the key for each audience, waiting briefly where the file is being rewritten.
+    """Return the key for each audience; wait briefly if the file is being rewritten.
 
     Raises:
-        KeyFileError: There is no such file, no permission, or no complete document in it.
+        KeyFileError: The file is missing, may not be read, or holds no complete document.
     """
     deadline = time.monotonic() + HALF_WRITTEN_PATIENCE_S
     while True:
@@ -55,17 +55,17 @@ def read_keys(path: Path) -> Mapping[Audience, str]:
 
 @contextmanager
 def lock_keys(path: Path) -> Iterator[None]:
-    """Keep out whoever else locks the file, thread or process: each renewal invalidates the key before it.
+    """Lock the file against other threads and processes, because each renewal invalidates the key before it.
 
     Raises:
-        KeyFileError: There is no such file, no permission, a file system without locks, or no end of another's.
+        KeyFileError: The file is missing, may not be read, cannot be locked, or stays locked for ``LOCK_PATIENCE_S``.
     """
     deadline = time.monotonic() + LOCK_PATIENCE_S
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
-            # To wait within flock would stop every greenlet of the process, the one that holds the lock included.
-            while not _try_lock(file):  # let go when the file is closed
+            # Waiting within flock would stop every greenlet of the process, the one that holds the lock included.
+            while not _try_lock(file):  # closing the file releases it
                 if time.monotonic() > deadline:
                     raise KeyFileError(f"{path} has been locked by another process for {LOCK_PATIENCE_S} s")
                 time.sleep(_RETRY_S)

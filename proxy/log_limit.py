@@ -1,6 +1,6 @@
-"""Bound how many lines a process logs: clients cause them, so nobody else can.
+"""Limit the lines that a process logs, because clients cause them.
 
-Imports nothing that gevent would have to patch. Files and their rotation are the business of whoever reads stderr.
+Imports nothing that gevent would have to patch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 
 
 class LineLimit(logging.Filter):
-    """Lets through so many lines a second; the next one that passes says how many did not."""
+    """Passes a number of lines a second; the next line after a gap says how many were left out."""
 
     def __init__(self, lines_per_s: int = 20) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class LineLimit(logging.Filter):
         self._num_left_out = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether ``record`` may be written."""
+        """Return whether ``record`` is written."""
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._num_passed = second, 0

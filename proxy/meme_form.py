@@ -1,6 +1,6 @@
 """Find the meme in a form: exactly one picture and exactly one text.
 
-Does not know what a picture is: any bytes will do, the model's worker judges them.
+Any bytes pass as a picture here; the model's worker decodes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from proxy.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MISSING = "Missing image or text"  # the original service's words; its clients compare them
+MISSING = "Missing image or text"  # the original service's words, which its clients compare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ def read_meme(content_type: str, chunks: Iterable[bytes], *, max_text_bytes: int
     Args:
         content_type: The request's Content-Type header, empty if it has none.
         chunks: The request's body.
-        max_text_bytes: What the text may measure in UTF-8.
+        max_text_bytes: Longest text, in UTF-8.
 
     Raises:
         Problem: 400 or 413, saying which part is missing, repeated, malformed or too large.

@@ -1,7 +1,4 @@
-"""Answer a failed request with a problem document (RFC 9457) that a person and a program can both act on.
-
-Does not know why a request failed: whoever raises ``Problem`` does.
-"""
+"""Answer a failed request with a problem document (RFC 9457) that people and programs can act on."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         status: The HTTP status.
         code: A stable snake_case name of the reason, for programs.
         detail: What is wrong, for people: the thing, the value, the limit.
-        error: The member the original service answered with; the detail unless a contract fixes other words.
+        error: The member that the original service answered with; the detail if None.
         headers: Further response headers, such as ``Retry-After``.
     """
 
@@ -52,7 +49,7 @@ def render_problem(problem: Problem) -> Response:
 
 
 def answer_errors_with_problems(app: Flask) -> None:
-    """Make every error of ``app``, foreseen or not, a problem document."""
+    """Answer every error of ``app``, expected or not, with a problem document."""
     app.register_error_handler(Problem, render_problem)
     app.register_error_handler(HTTPException, _render_http_exception)
     app.register_error_handler(Exception, _render_bug)

@@ -1,4 +1,4 @@
-"""Write answers without Flask, for requests that do not get as far: refused at once, or not even HTTP.
+"""Write answers without Flask, for requests that are refused at once or are not valid HTTP.
 
 Imports nothing that gevent would have to patch: gunicorn's master loads it before it forks.
 """
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REQUEST_ID_HEADER = "X-Request-Id"
-# Nothing a client sends gets into a log line unless it is this harmless.
+# A client's request id is logged only if it matches.
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBLEM_TYPE = "application/problem+json"
 
 
 def choose_request_id(theirs: str) -> str:
-    """Return the client's own request id if it is acceptable, else one made up here."""
+    """Return the client's own request id if it is acceptable, otherwise a new one."""
     return theirs if _ACCEPTABLE_ID.fullmatch(theirs) else uuid.uuid4().hex
 
 
@@ -40,7 +40,7 @@ def problem_document(status: int, code: str, detail: str, *, error: str, request
 
 
 def problem_response(status: int, code: str, detail: str, *, request_id: str, headers: Mapping[str, str]) -> bytes:
-    """Return a whole HTTP response that ends the connection."""
+    """Return a complete HTTP response that closes the connection."""
     body = problem_document(status, code, detail, error=detail, request_id=request_id).encode()
     fields = {
         "Content-Type": PROBLEM_TYPE,

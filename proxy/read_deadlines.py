@@ -1,6 +1,6 @@
-"""Close connections for reading when their time is up: one thread looks after all of them.
+"""Close connections for reading when their time is up, with one thread for all of them.
 
-Does not know what is read. A timer of its own for each request would cost as much as reading it does.
+A timer for each request would cost as much as reading it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOOK_EVERY_S = 0.25
 
 @dataclass(eq=False)
 class Deadline:
-    """When a connection is closed for reading, on time.monotonic's clock, and whether it was."""
+    """The time, by ``time.monotonic``, at which a connection is closed for reading, and whether that has happened."""
 
     connection: socket.socket
     at_s: float
@@ -28,7 +28,7 @@ class Deadline:
 
 
 class ReadDeadlines:
-    """All deadlines of a process; its thread ends when there are none, and begins again with the next."""
+    """All deadlines of a process; the thread ends when there are none, and the next deadline starts another."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,7 +1,4 @@
-"""Give every request a name by which client and log speak of the same thing.
-
-Does not know what a request is about.
-"""
+"""Give every request an id, which its answer and the log share."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from proxy.raw_answers import REQUEST_ID_HEADER, choose_request_id
 
 
 def current_request_id() -> str:
-    """Return the request's id: the client's own if it is acceptable, else one made up here."""
+    """Return the request's id: the client's own if it is acceptable, otherwise a new one."""
     if "request_id" not in g:
         g.request_id = choose_request_id(request.headers.get(REQUEST_ID_HEADER, ""))
     request_id: str = g.request_id

@@ -1,7 +1,7 @@
-"""Give sending a time limit of its own.
+"""Give the sending of a request a time limit of its own.
 
-urllib3 lets a connection's connect timeout govern the sending of the request, too: 1 s is plenty to connect on loopback
-and too little for 16 MiB to a busy server.
+urllib3 applies the connect timeout to the sending, too: 1 s is plenty to connect on loopback and too little to send
+16 MiB to a busy server.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class SendTimeoutAdapter(HTTPAdapter):
-    """Like requests' own, with a limit to how long the sending of a request may take in all.
+    """Requests' HTTPAdapter with a limit to how long the sending of a request may take in all.
 
     Args:
-        send_timeout_s: That limit; past it, the request fails with a TimeoutError wrapped in a ProtocolError.
-        settings: What HTTPAdapter takes.
+        send_timeout_s: The limit; beyond it, the request fails with a TimeoutError wrapped in a ProtocolError.
+        settings: Arguments of HTTPAdapter.
     """
 
     def __init__(self, send_timeout_s: float, **settings: Any) -> None:  # noqa: ANN401 - HTTPAdapter's own
@@ -26,7 +26,7 @@ class SendTimeoutAdapter(HTTPAdapter):
         super().__init__(**settings)
 
     def init_poolmanager(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - HTTPAdapter's own
-        """Make the pools open connections that know the limit."""
+        """Make the pools open connections with the limit."""
         super().init_poolmanager(*args, **settings)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self._send_timeout_s)
 

@@ -1,6 +1,6 @@
-"""Talk to TorchServe over HTTP: pooled connections, explicit timeouts, keys that are renewed when they expire.
+"""Ask TorchServe for predictions and manage its models, with keys that are renewed when they expire.
 
-Does not know what a prediction means, nor who asked for it: no client's header ever passes through here.
+No header of a client passes through here.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
     from proxy.upstream import UpstreamAnswer
 
-# Renewing a key writes one small file. Every thread of this client waits for it, so it is not given much patience.
+# Renewing a key writes one small file. Every thread of this client waits for it, so the limit is short.
 _RENEWAL_TIMEOUT_S = 5.0
 
 
 class TorchServeClient:
-    """One model's TorchServe; safe to share between threads, not between processes.
+    """A client for one model of a TorchServe; safe to share between threads, not between processes.
 
     Args:
-        inference_url: Where it predicts.
-        management_url: Where models are managed and keys are renewed.
-        key_file: The ``key_file.json`` in its working directory; it need not exist yet.
-        model_name: The model asked for and about.
-        pool_size: How many threads use the client at once, hence connections kept open.
-        connect_timeout_s: How long a connection may take to open.
-        send_timeout_s: How long it may take to take in a request.
-        read_timeout_s: How long it may stay silent before, or within, an answer.
+        inference_url: URL of the inference API.
+        management_url: URL of the management API, where keys are renewed, too.
+        key_file: The ``key_file.json`` in TorchServe's working directory; it need not exist yet.
+        model_name: Name of the model.
+        pool_size: How many threads use the client at once, hence how many connections stay open.
+        connect_timeout_s: Longest time until a connection is open.
+        send_timeout_s: Longest time until TorchServe has received a request.
+        read_timeout_s: Longest silence before, or within, an answer.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class TorchServeClient:
         self._connections.close()
 
     def predict(self, *, image: bytes, text: str) -> UpstreamAnswer:
-        """Have one meme judged by the model's default version.
+        """Ask the model's default version for a prediction.
 
         Args:
-            image: The picture's bytes, passed on untouched.
-            text: The text on it.
+            image: The picture's bytes, sent unchanged.
+            text: The meme's text.
 
         Raises:
             UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
-            UpstreamTimeout: No answer within the read timeout.
+            UpstreamTimeout: TorchServe does not answer within the read timeout.
         """
         call = Call(
             audience=Audience.INFERENCE,
@@ -79,8 +79,7 @@ class TorchServeClient:
             url=f"{self._inference_url}/predictions/{self.model_name}",
             repeatable=True,
             read_timeout_s=self._read_timeout_s,
-            # TorchServe hands a worker plain fields, and files of this type, as the bytes they are; files of other
-            # types it would decode first, by their type or name.
+            # A worker gets plain fields, and files of this type, as bytes; TorchServe decodes files of other types.
             files={"image": ("image", image, "application/octet-stream"), "text": (None, text.encode("utf-8"))},
         )
         return self._authorized(call)
@@ -88,11 +87,17 @@ class TorchServeClient:
     def manage(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, read_timeout_s: float | None = None
     ) -> UpstreamAnswer:
-        """Make a request of the management API, such as ``manage("PUT", "/models/meme/1.0.0/set-default")``.
+        """Call the management API, as in ``manage("PUT", "/models/meme/1.0.0/set-default")``.
+
+        Args:
+            method: HTTP method.
+            path: Path of the URL.
+            params: Its query.
+            read_timeout_s: Longest silence; the client's own if None.
 
         Raises:
             UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
-            UpstreamTimeout: No answer within ``read_timeout_s``, the client's own where None.
+            UpstreamTimeout: TorchServe does not answer within ``read_timeout_s``.
         """
         call = Call(
             audience=Audience.MANAGEMENT,
@@ -105,12 +110,12 @@ class TorchServeClient:
         return self._authorized(call)
 
     def describe(self, version: str = "all") -> list[dict[str, Any]]:
-        """Return TorchServe's description of one version of the model, or of all, workers included.
+        """Return TorchServe's description of one version of the model, or of all, with their workers.
 
         Raises:
             UpstreamRefused: There is no such model or version.
             UpstreamUnavailable: Nobody listens, or the keys are missing or refused.
-            UpstreamTimeout: No answer within the read timeout.
+            UpstreamTimeout: TorchServe does not answer within the read timeout.
         """
         answer = self.manage("GET", f"/models/{self.model_name}/{version}")
         if answer.status != HTTPStatus.OK or not isinstance(answer.body, list):
@@ -120,9 +125,9 @@ class TorchServeClient:
 
     def _authorized(self, call: Call) -> UpstreamAnswer:
         refused = None
-        # Keys expire, and TorchServe makes new ones when it starts. So the key at hand may be old, and so may be the
-        # one in the file, which another process has put there and not used since; a renewed one is not.
-        for _ in ("at hand", "in the file", "renewed"):
+        # Keys expire, and TorchServe makes new ones when it starts. So the key in memory may be old, and the one in the
+        # file as well, if no process has renewed it for long; a renewed one is not.
+        for _ in ("in memory", "in the file", "renewed"):
             key = self._key(call.audience, refused)
             answer = self._connections.send(call, key)
             if answer.error_type != "InvalidKeyException":
@@ -142,7 +147,7 @@ class TorchServeClient:
         return keys[audience]
 
     def _replaced(self, audience: Audience, refused: str) -> Mapping[Audience, str]:
-        with lock_keys(self._key_file):  # of all threads and processes only one renews
+        with lock_keys(self._key_file):  # only one of all threads and processes renews the key
             keys = read_keys(self._key_file)
             if keys[audience] != refused:
                 return keys

@@ -1,6 +1,6 @@
-"""Undo a part's Content-Transfer-Encoding, which mail libraries add to forms (RFC 2045, section 6).
+"""Decode a part's Content-Transfer-Encoding, which mail libraries add to forms (RFC 2045, section 6).
 
-RFC 7578 says that forms have none; a part that has one is not the bytes it stands for.
+RFC 7578 forbids it in forms, but some clients send it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _WHITESPACE = b" \t\r\n"
 
 
 def decode_part(data: bytes, encoding: str, name: str) -> bytes:
-    """Return what a part stands for.
+    """Return the decoded content of a part.
 
     Args:
         data: The part as it was sent.
@@ -24,7 +24,7 @@ def decode_part(data: bytes, encoding: str, name: str) -> bytes:
         name: The part's name, for the error.
 
     Raises:
-        Problem: 400 where the encoding is none of RFC 2045's, or the part is not in it.
+        Problem: 400 if RFC 2045 does not define the encoding, or the part cannot be decoded.
     """
     encoding = encoding.strip().lower()
     if encoding in _PLAIN:
@@ -35,9 +35,9 @@ def decode_part(data: bytes, encoding: str, name: str) -> bytes:
         raise Problem(
             400,
             "unsupported_transfer_encoding",
-            f"the part '{name}' has the Content-Transfer-Encoding {encoding[:40]!r}; send it as it is, without one",
+            f"the part '{name}' has the Content-Transfer-Encoding {encoding[:40]!r}; send its bytes unencoded",
         )
     try:
         return base64.b64decode(data.translate(None, _WHITESPACE), validate=True)
     except binascii.Error as error:
-        raise Problem(400, "malformed_base64", f"the part '{name}' is said to be base64 and is not: {error}") from error
+        raise Problem(400, "malformed_base64", f"the part '{name}' declares base64 and is not: {error}") from error

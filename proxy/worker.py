@@ -1,6 +1,6 @@
-"""The gunicorn worker: gevent's, which refuses too much at once and bounds whoever sends slowly or nothing.
+"""The gunicorn worker: gevent's own, with early refusals under overload and time limits for slow clients.
 
-A connection costs a greenlet, not a thread, so hundreds that trickle cost little. Imports nothing that gevent would
+A connection costs a greenlet, not a thread, so hundreds of slow ones cost little. Imports nothing that gevent would
 have to patch: gunicorn's master loads it before it forks.
 """
 
@@ -27,10 +27,10 @@ from proxy.raw_answers import choose_request_id, problem_response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAD_TIMEOUT_S = 10.0  # for a new connection's first request; for the next ones it is gunicorn's keepalive
+HEAD_TIMEOUT_S = 10.0  # for a connection's first request; gunicorn's keepalive limits the next ones
 SEND_TIMEOUT_S = 15.0  # for a client that does not read its answer
 _MAX_ACCEPT = 16  # connections taken in a row
-_SPARE_CONNECTIONS = 16  # kept free by closing those that have been sending a head, or nothing, for longest
+_SPARE_CONNECTIONS = 16  # kept free: those that have been sending a head, or nothing, for longest are closed
 _INTERNAL_ERROR = ParseProblem(500, "internal_error", "the request could not be answered; its id is in the log")
 
 
@@ -41,7 +41,7 @@ class _Connection:
     is_evicted: bool = False
 
     def close_for_reading(self) -> None:
-        """End its greenlet's reading, which then closes it; gevent lets a read that waits fail with EBADF."""
+        """End the read of its greenlet, which then closes it; closing it here would make that read fail with EBADF."""
         self.is_evicted = True
         with contextlib.suppress(OSError):
             self.client.shutdown(socket.SHUT_RD)
@@ -56,10 +56,10 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         self._heads: dict[_Connection, None] = {}  # those that wait for a head, in the order they began
 
     def run(self) -> None:
-        """Accept connections until told to stop, then let those that are open end; as GeventWorker, but for the count.
+        """Accept connections until told to stop, then wait for the open ones to end.
 
-        gunicorn lets each of several processes accept one connection at a time. While every request that is under way
-        has something to do, connections would wait in the kernel for longer than a refusal may take.
+        Differs from GeventWorker in ``max_accept``: with several processes, gunicorn lets each accept one connection at
+        a time. Under load, connections would then wait in the kernel for longer than a refusal may take.
         """
         servers = [
             StreamServer(each, handle=functools.partial(self.handle, each), spawn=Pool(self.worker_connections))
@@ -74,7 +74,7 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
         for server in servers:
             server.close()
         for connection in list(self._heads):
-            connection.close_for_reading()  # nobody waits for an answer on it
+            connection.close_for_reading()  # no request was sent on it
         deadline = time.monotonic() + self.cfg.graceful_timeout
         while self._open and time.monotonic() < deadline:
             self.notify()
@@ -101,14 +101,14 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
 
     @contextlib.contextmanager
     def timeout_ctx(self) -> Iterator[None]:
-        """Bound the time in which a request's head must have come."""
+        """Limit the time for a request's head to arrive."""
         connection = self._open[gevent.getcurrent()]
         self._heads[connection] = None
         try:
             with gevent.Timeout(self.cfg.keepalive if connection.has_served else HEAD_TIMEOUT_S, False):
                 yield
         except OSError:
-            if not connection.is_evicted:  # else gunicorn would log a stack trace for each
+            if not connection.is_evicted:  # gunicorn would log a stack trace
                 raise
         finally:
             self._heads.pop(connection, None)
@@ -124,13 +124,13 @@ class ProxyWorker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
                 raise StopIteration
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError:
-            raise StopIteration from None  # a client that does not read; gunicorn would log a stack trace
+            raise StopIteration from None  # the client does not read; gunicorn would log a stack trace
         finally:
             with contextlib.suppress(OSError):
-                sock.settimeout(SEND_TIMEOUT_S)  # the application had its own
+                sock.settimeout(SEND_TIMEOUT_S)  # the application set another
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002
-        """Answer what the parser refuses with a problem document; the log gets no byte and no address of a client."""
+        """Answer a request that cannot be parsed with a problem document; log no byte and no address of the client."""
         if isinstance(exc, (gevent.GreenletExit, OSError)):
             return
         request_id = choose_request_id("")

@@ -1,1 +1,1 @@
-"""Which version answers whom: what is in the model store, and how TorchServe is told. Knows no tensors."""
+"""What TorchServe serves: the archives of a model store, their default version, and how TorchServe is launched."""

@@ -1,6 +1,6 @@
 """Check an archive before it is served: its hash against its card, its members against limits.
 
-Nothing is unpacked here, and nothing is read whose size has not been bounded first.
+Nothing is unpacked, and every read is bounded.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 MAX_ARCHIVE_BYTES = 2**34
 MAX_CARD_BYTES = 4 * 2**20
-MAX_MEMBER_BYTES = 64 * 2**10  # of a manifest or a configuration, the only members that are read before TorchServe
+MAX_MEMBER_BYTES = 64 * 2**10  # of a manifest or a configuration; other members are not read here
 MAX_MEMBERS = 10_000
 MAX_UNPACKED_BYTES = 2**34
-MAX_EXPANSION = 20  # how many times its own size an archive may unpack to; weights hardly compress
-_FREE_EXPANSION_BYTES = 2**26  # a small archive may unpack to this in any case
+MAX_EXPANSION = 20  # unpacked size divided by the archive's own; weights hardly compress
+_FREE_EXPANSION_BYTES = 2**26  # every archive may unpack to this size
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MANIFEST = "MAR-INF/MANIFEST.json"
 CONFIG = "model-config.yaml"
@@ -35,13 +35,13 @@ def verify_hash(path: Path, file: IO[bytes], store: Path, *, allow_missing: bool
     """Compare the archive with its card, the JSON file beside it.
 
     Args:
-        path: Where the archive lies.
-        file: The archive, open.
-        store: Its model store.
+        path: The archive's path.
+        file: The archive, open for reading.
+        store: The model store.
         allow_missing: Accept an archive without a card.
 
     Returns:
-        Its sha256, and whether there is a card that says the same.
+        The archive's sha256, and whether a card confirms it.
 
     Raises:
         ModelStoreError: The card is missing or unreadable, or the hashes differ.
@@ -58,7 +58,7 @@ def verify_hash(path: Path, file: IO[bytes], store: Path, *, allow_missing: bool
     expected = _read_sha256(card, store)
     if found != expected:
         raise ModelStoreError(
-            f"archive {path} is not the one its card describes: its sha256 is {found}, {card.name} says {expected}"
+            f"archive {path} differs from its card: its sha256 is {found}, {card.name} says {expected}"
         )
     return found, True
 
@@ -76,10 +76,10 @@ def _read_sha256(card: Path, store: Path) -> str:
 
 
 def read_members(path: Path, file: IO[bytes]) -> tuple[Any, bytes]:
-    """The archive's manifest, parsed, and its ``model-config.yaml``, as bytes.
+    """Return the archive's manifest, parsed, and its ``model-config.yaml``, as bytes.
 
     Raises:
-        ModelStoreError: The archive is damaged, or goes beyond a limit.
+        ModelStoreError: The archive is damaged, or exceeds a limit.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -87,7 +87,7 @@ def read_members(path: Path, file: IO[bytes]) -> tuple[Any, bytes]:
             manifest = json.loads(_read_member(path, archive, _MANIFEST))
             config = _read_member(path, archive, CONFIG)
             _check_handler(path, archive, manifest)
-    except Exception as error:  # zipfile, zlib and json: each has exceptions of its own
+    except Exception as error:  # zipfile, zlib and json raise many kinds
         if isinstance(error, ModelStoreError) and str(path) in str(error):
             raise
         raise ModelStoreError(f"archive {path} is damaged: {error!r}") from error
@@ -115,15 +115,15 @@ def _check_members(path: Path, archive: zipfile.ZipFile, num_bytes: int) -> None
 
 
 def _check_handler(path: Path, archive: zipfile.ZipFile, manifest: Any) -> None:  # noqa: ANN401 - any JSON
-    """TorchServe would run a file of another name, wherever that leads; without any it refuses the archive itself."""
+    """Refuse a handler outside the archive, which TorchServe would run; TorchServe itself refuses a missing one."""
     handler = manifest["model"].get("handler")
     if handler is not None and handler.partition(":")[0] not in archive.namelist():
-        raise ModelStoreError(f"archive {path}: its manifest names {handler!r:.80} as handler, no member")
+        raise ModelStoreError(f"archive {path}: its manifest names {handler!r:.80} as handler, which is not a member")
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     size = archive.getinfo(name).file_size
     if size <= MAX_MEMBER_BYTES:
         with archive.open(name) as file:
-            return file.read(MAX_MEMBER_BYTES + 1)  # beyond its end, where the checksum is compared
+            return file.read(MAX_MEMBER_BYTES + 1)  # beyond the end, so that zipfile compares the checksum
     raise ModelStoreError(f"archive {path}: {name} has {size} bytes; the limit is {MAX_MEMBER_BYTES}")

@@ -1,6 +1,6 @@
-"""Read how TorchServe is to run an archive, and refuse what it could not or should not run.
+"""Read an archive's settings for TorchServe, and check their types and limits.
 
-TorchServe only warns of a wrong type, and takes any number as it is.
+TorchServe itself only warns of a wrong type, and accepts any number.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ LIMITS = {
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: nested ones multiply, so that a kilobyte becomes gigabytes."""
+    """YAML without aliases, because nested ones turn a kilobyte into gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as in PyYAML
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1} has an anchor or an alias, which are not read")
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1} has an anchor or an alias, which are not allowed")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if repeated := {name for name in names if names.count(name) > 1}:
-            raise yaml.YAMLError(f"{min(repeated)} stands there twice")
+            raise yaml.YAMLError(f"{min(repeated)} is given twice")
         return super().construct_mapping(node, deep=deep)
 
 
 def read_settings(path: Path, manifest: Any, config: bytes) -> tuple[str, dict[str, int]]:  # noqa: ANN401 - any JSON
-    """The version an archive holds, and how TorchServe is to run it.
+    """Return the version of an archive, and its settings for TorchServe.
 
     Args:
-        path: The archive, for messages.
-        manifest: Its parsed manifest.
-        config: Its ``model-config.yaml``.
+        path: The archive's path, for messages.
+        manifest: The parsed manifest.
+        config: The ``model-config.yaml``.
 
     Raises:
-        ModelStoreError: Either is of another shape, or a setting is beyond its limits.
+        ModelStoreError: The manifest or the configuration has another structure, or a setting exceeds its limits.
     """
     try:
         model = manifest["model"]
@@ -66,9 +66,9 @@ def read_settings(path: Path, manifest: Any, config: bytes) -> tuple[str, dict[s
         if not hasattr(given, "get"):
             raise TypeError(f"{CONFIG} holds a {type(given).__name__}, not names and values")  # noqa: TRY301
         settings = {name: given.get(name) for name in (*SNAPSHOT_SETTINGS, *(name for name in LIMITS if name in given))}
-    except Exception as error:  # yaml and foreign shapes have many
+    except Exception as error:  # yaml and unexpected structures raise many kinds
         raise ModelStoreError(f"archive {path} is damaged: {error!r}") from error
-    if named != CONFIG:  # TorchServe would read that one
+    if named != CONFIG:  # TorchServe would read the named one
         raise ModelStoreError(f"archive {path}: its manifest names {named!r:.80} as configuration, not {CONFIG}")
     for name, value in settings.items():
         _check_setting(path, name, value)

@@ -1,7 +1,7 @@
-"""Find the archives of a model store, verify them, and say which are served, and which by default.
+"""Find the archives of a model store, verify them, and choose the default version.
 
-Does not start anything and never opens a bundle: it hashes each archive and reads its manifest and model-config.yaml.
-What is in the store when TorchServe unpacks it is what was hashed only as long as nobody writes there in between.
+Of each archive, the hash is computed, and the manifest and model-config.yaml are read. Nobody may write to the store
+between this check and TorchServe's unpacking.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Archive:
 
     Attributes:
         version: ``major.minor.patch``.
-        file_name: Of the archive, in the model store.
-        sha256: Of the archive, computed when it was found.
-        settings: How TorchServe is to run it: members of model-config.yaml.
-        is_verified: Whether its card says that it is the archive that was made; else it has no card.
+        file_name: Name of the archive in the model store.
+        sha256: Hash of the archive, computed when it was found.
+        settings: Members of model-config.yaml, for TorchServe.
+        is_verified: Whether a card confirms the hash; if not, the archive has no card.
     """
 
     version: str
@@ -53,26 +53,25 @@ class Archive:
 
     @property
     def precedence(self) -> tuple[int, ...]:
-        """Sorts versions as semantic versioning does: 1.10.0 after 1.9.0."""
+        """A key that sorts versions as semantic versioning does: 1.10.0 after 1.9.0."""
         return tuple(int(part) for part in self.version.split("."))
 
 
 def holds_archive(model_store: Path) -> bool:
-    """Whether ``find_archives`` would find anything in ``model_store``, which need not exist."""
+    """Return whether ``find_archives`` would find an archive in ``model_store``, which need not exist."""
     return model_store.is_dir() and any(_FILE_NAME.fullmatch(path.name) for path in model_store.iterdir())
 
 
 def find_archives(model_store: Path, *, allow_unverified: bool = False) -> list[Archive]:
-    """The archives ``meme-<version>.mar`` in ``model_store``, oldest version first.
+    """Return the archives ``meme-<version>.mar`` in ``model_store``, oldest version first.
 
     Args:
         model_store: Folder of archives and their cards.
-        allow_unverified: Accept archives without a card; one that differs from its card is never accepted.
+        allow_unverified: Accept archives without a card. An archive that differs from its card is always refused.
 
     Raises:
-        ModelStoreError: There is none, or one is not what its card says, is damaged, goes beyond a limit, or holds
-            another version than its name says. TorchServe would serve the first of these, and skip others with a
-            warning and answer with another default.
+        ModelStoreError: There is no archive; or one differs from its card, is damaged, exceeds a limit, or holds
+            another version than its name says. TorchServe would serve some of these, and skip others with a warning.
     """
     if not model_store.is_dir():
         raise ModelStoreError(f"model store {model_store} is not a folder")
@@ -84,16 +83,16 @@ def find_archives(model_store: Path, *, allow_unverified: bool = False) -> list[
 
 
 def require_unchanged(model_store: Path, archive: Archive) -> None:
-    """Raise ``ModelStoreError`` unless ``model_store`` still holds ``archive`` as it was found."""
+    """Raise ``ModelStoreError`` if ``archive`` has changed in ``model_store`` since it was found."""
     path = model_store / archive.file_name
     with open_stored(path, model_store, max_bytes=MAX_ARCHIVE_BYTES) as file:
         found, _ = verify_hash(path, file, model_store, allow_missing=not archive.is_verified)
     if found != archive.sha256:
-        raise ModelStoreError(f"archive {path} has changed: its sha256 is {found}, and was {archive.sha256}")
+        raise ModelStoreError(f"archive {path} has changed: its sha256 is {found}, it was {archive.sha256}")
 
 
 def choose_default(archives: Sequence[Archive], version: str | None = None) -> Archive:
-    """The archive that answers /predictions/meme: ``version``, or else the newest one."""
+    """Return the archive that answers /predictions/meme: ``version``, or the newest if None."""
     if version is None:
         return max(archives, key=lambda archive: archive.precedence)
     for archive in archives:
@@ -104,11 +103,11 @@ def choose_default(archives: Sequence[Archive], version: str | None = None) -> A
 
 
 def make_snapshot(archives: Sequence[Archive], default: Archive) -> str:
-    """TorchServe's ``model_snapshot``: which archives it loads, with what settings, and which is the default.
+    """Return TorchServe's ``model_snapshot``: the archives to load, their settings, and the default version.
 
-    ``load_models=all`` would read the folder in no order and make the first one the default.
+    ``load_models=all`` would read the folder in no particular order and make the first archive the default.
     """
-    # The default goes first: TorchServe gives up the rest of a snapshot at the first archive that does not register.
+    # The default comes first, because TorchServe drops the rest of a snapshot after an archive that does not register.
     ordered = [default, *(archive for archive in archives if archive != default)]
     versions = {
         archive.version: {

@@ -1,4 +1,4 @@
-"""Say what of the environment the servers get: an allow-list, so that a secret needs no name that gives it away."""
+"""Select the environment variables that the servers get, by an allow-list, so that no secret leaks by accident."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NAMES = frozenset({
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "XDG_CACHE_HOME"),
-    *("LD_LIBRARY_PATH", "LD_PRELOAD"),  # where CUDA lies, another malloc
+    *("LD_LIBRARY_PATH", "LD_PRELOAD"),  # for CUDA's libraries and another malloc
     *("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONFAULTHANDLER", "PYTHONUTF8"),
     *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE"),  # not NVIDIA_API_KEY
     *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "DO_NOT_TRACK"),
@@ -24,22 +24,22 @@ _FAMILIES = re.compile(
     re.ASCII,
 )
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH", re.ASCII)
-# In a worker PYTHONPATH and its like precede the archive; TS_CONFIG_FILE replaces the configuration.
+# In a worker, PYTHONPATH and its like precede the archive; TS_CONFIG_FILE replaces the configuration.
 _FORBIDDEN = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "TS_CONFIG_FILE", "TMPDIR"})
 
 
 class EnvironmentNameError(MemeguardError):
-    """A variable that may not be passed on, and why."""
+    """A variable cannot be passed on to the servers."""
 
 
 def select_environment(pass_names: Collection[str] = ()) -> dict[str, str]:
-    """What a server process gets of this process's environment.
+    """Return the part of this process's environment that the servers get.
 
     Args:
-        pass_names: Further names to pass on, besides those that every server needs.
+        pass_names: Further variables to pass on, besides those that every server needs.
 
     Raises:
-        EnvironmentNameError: One of them is not set, or would replace what is served.
+        EnvironmentNameError: A variable is not set, or would replace what is served.
     """
     for name in pass_names:
         if name in _FORBIDDEN:

@@ -1,4 +1,4 @@
-"""Temporary folders of TorchServe: one for each start, locked while it is in use, removed when nobody uses it.
+"""TorchServe's temporary folders: one for each launch, locked while it is in use, removed when nobody uses it.
 
 TorchServe unpacks archives there, 48 MB for the starter, and leaves them when it is killed.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 _PREFIX = "memeguard-"
-_MARK = ".memeguard"  # says that the folder is one of ours, and that whoever made it has locked it
+_MARK = ".memeguard"  # an empty file; made after the lock, so that a marked folder without a lock is abandoned
 
 
 class TempFolder:
@@ -32,7 +32,7 @@ class TempFolder:
 
 
 def remove_abandoned() -> int:
-    """Remove the folders of runs that are over, however they ended; return how many."""
+    """Remove the folders of runs that have ended, also by a kill; return how many."""
     return sum(map(_remove_abandoned, Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")))
 
 
@@ -45,7 +45,7 @@ def _remove_abandoned(folder: Path) -> bool:
             if os.fstat(opened).st_uid != os.getuid():
                 return False
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another user's, in use, gone meanwhile, or none of ours
+        except OSError:  # another user's, in use, removed meanwhile, or not made here
             return False
         shutil.rmtree(folder, ignore_errors=True)
         return True

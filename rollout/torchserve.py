@@ -1,7 +1,7 @@
-"""Say how TorchServe's Java process is started: command, environment and the configuration it reads.
+"""Describe the launch of TorchServe's Java process: command, environment and the configuration that it reads.
 
-Does not start it: a container replaces its own process by it, ``memeguard serve`` watches it. The ``torchserve``
-launcher is not used, since a SIGTERM to that launcher leaves Java behind, serving.
+The caller starts it: a container replaces its own process by it, ``memeguard serve`` supervises it. The ``torchserve``
+launcher is not used, because a SIGTERM to it leaves Java running.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _LONGEST_SOCKET_NAME = "/.ts.sock.65535"
 
 
 class TorchServeError(MemeguardError):
-    """TorchServe cannot be started as asked, and why."""
+    """TorchServe cannot be launched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """One TorchServe: where it reads and writes, and which settings differ from its configuration file.
+    """One launch of TorchServe: its folders, and the settings that differ from its configuration file.
 
     Attributes:
         model_store: Folder of archives.
-        run_dir: Its working directory: tokens and the effective configuration lie there.
-        temp_dir: A folder of its own for worker sockets and unpacked archives; its path must be short.
-        config: The configuration file to start from.
-        overrides: Settings laid over that file.
-        num_workers: Worker processes over all versions; they share the cores.
-        pass_names: Environment variables that TorchServe and its workers get besides those they need.
+        run_dir: TorchServe's working directory, for tokens and the effective configuration.
+        temp_dir: Folder for worker sockets and unpacked archives of this launch alone; its path must be short.
+        config: The configuration file.
+        overrides: Settings that replace those of the file.
+        num_workers: Worker processes of all versions; they share the cores.
+        pass_names: Further environment variables for TorchServe and its workers.
     """
 
     model_store: Path
@@ -55,7 +55,7 @@ class Launch:
     def write_config(self) -> dict[str, str]:
         """Write the effective configuration to ``run_dir`` and return it."""
         settings = read_properties(self.config)
-        # What was passed on by name reaches the workers too, whatever its name is.
+        # Variables that were passed on by name reach the workers, too.
         overrides = {**self.overrides, **({"blacklist_env_vars": ""} if self.pass_names else {})}
         escaped = {name: value.replace("\\", "\\\\") for name, value in overrides.items()}  # as Java reads it
         metrics = {"metrics_config": str(Path(__file__).parent / "metrics.yaml")}
@@ -64,7 +64,7 @@ class Launch:
         return {**metrics, **settings, **overrides}
 
     def command(self) -> list[str]:
-        """The Java command line; writes the effective configuration first."""
+        """Write the effective configuration and return the Java command line."""
         socket = f"{self.temp_dir}{_LONGEST_SOCKET_NAME}"
         if (num_bytes := len(os.fsencode(socket))) > _SOCKET_PATH_LIMIT:
             raise TorchServeError(
@@ -83,11 +83,11 @@ class Launch:
             *("--python", sys.executable),
             *("-f", str(self._effective_config)),
             *("-s", str(self.model_store.resolve())),
-            "-ncs",  # no snapshots in run_dir: the model store and the configuration alone decide what is served
+            "-ncs",  # no snapshots in run_dir: only the model store and the configuration decide what is served
         ]
 
     def environment(self) -> dict[str, str]:
-        """The environment of TorchServe and, through it, of the workers."""
+        """Return the environment of TorchServe and, through it, of the workers."""
         threads = max(1, len(os.sched_getaffinity(0)) // max(1, self.num_workers))
         return {
             "OMP_NUM_THREADS": str(threads),  # otherwise each worker takes every core
@@ -103,10 +103,10 @@ class Launch:
 
 
 def read_properties(path: Path) -> dict[str, str]:
-    """Read ``name=value`` lines; comments and blank lines are skipped.
+    """Read ``name=value`` lines, and skip comments and blank lines.
 
     Raises:
-        TorchServeError: The file is missing, or a line is neither.
+        TorchServeError: The file cannot be read, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -119,7 +119,7 @@ def read_properties(path: Path) -> dict[str, str]:
             continue
         name, separator, value = line.partition("=")
         if not separator:
-            raise TorchServeError(f"{path}, line {number}: {line!r} is not of the form name=value")
+            raise TorchServeError(f"{path}, line {number}: {line!r} does not have the form name=value")
         settings[name.strip()] = value.strip()
     return settings
 

@@ -1,6 +1,6 @@
-"""Notice when an unpacked archive loses files: whoever cleans temporary folders does not ask who reads them.
+"""Notice when an unpacked archive loses files, as when a program cleans temporary folders.
 
-A worker has its model in memory and goes on; but one that is started anew finds nothing to load, ever again.
+A running worker keeps its model in memory, but a restarted one could never load it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class UnpackedArchives:
 
     Args:
         temp_dir: TorchServe's temporary folder.
-        registered_versions: Asks TorchServe what it serves; one that it has let go may vanish. None: it does not say.
+        registered_versions: Returns the versions that TorchServe serves, or None if it does not answer. The files of
+            other versions may vanish.
     """
 
     def __init__(self, temp_dir: Path, registered_versions: Callable[[], set[str] | None]) -> None:
@@ -31,7 +32,7 @@ class UnpackedArchives:
         self._known: dict[str, tuple[str, set[str]]] = {}
 
     def find_loss(self) -> str | None:
-        """A file of a version in service that was there at an earlier call and is not now; None if all are."""
+        """Return a file of a registered version that has vanished since an earlier call; None if there is none."""
         found = self._list()
         lost = {
             folder: (version, files - found.get(folder, set()))
@@ -54,7 +55,7 @@ class UnpackedArchives:
         return {}
 
     def _versions(self, found: dict[str, set[str]]) -> dict[str, str]:
-        """The version in each folder; a folder that is being unpacked has none yet."""
+        """Return the version in each folder; a folder that is being unpacked has none yet."""
         versions = {folder: version for folder, (version, _) in self._known.items() if folder in found}
         for folder in found.keys() - versions.keys():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -64,7 +65,7 @@ class UnpackedArchives:
 
 
 def _list_files(folder: str) -> list[str]:
-    """The files below ``folder``, relative to it, without Python's cache, which comes and goes."""
+    """Return the files below ``folder``, relative to it, without Python's cache, which may change."""
     files = []
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if name != "__pycache__"]

@@ -73,7 +73,7 @@ def test_an_archive_that_changes_after_it_was_found_is_noticed(tmp_path: Path) -
     with zipfile.ZipFile(path, "a") as file:
         file.comment = b"altered"
     write_card(path)
-    with pytest.raises(ModelStoreError, match=f"has changed: its sha256 is .*, and was {archive.sha256}"):
+    with pytest.raises(ModelStoreError, match=f"has changed: its sha256 is .*, it was {archive.sha256}"):
         require_unchanged(tmp_path, archive)
 
 
@@ -160,7 +160,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_handler_that_is_no_member_is_refused(tmp_path: Path) -> None:
     add_archive(tmp_path, "1.0.0", holds={"model": {"modelVersion": "1.0.0", "handler": "../../tmp/evil.py"}})
-    refuse(tmp_path, r"its manifest names '\.\./\.\./tmp/evil\.py' as handler, no member")
+    refuse(tmp_path, r"its manifest names '\.\./\.\./tmp/evil\.py' as handler, which is not a member")
 
 
 def test_another_configuration_than_the_one_that_is_checked_is_refused(tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_yaml_that_names_no_settings_is_said_to(tmp_path: Path, config: str, kin
     refuse(tmp_path, f"model-config.yaml holds a {kind}, not names and values")
 
 
-def test_a_setting_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_setting_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     """TorchServe may take the other one."""
     lines = "".join(f"{name}: {value}\n" for name, value in SETTINGS.items())
     add_archive(tmp_path, "1.0.0", config=f"{lines}batchSize: 1000000\n")
-    refuse(tmp_path, "batchSize stands there twice")
+    refuse(tmp_path, "batchSize is given twice")
 
 
 @pytest.mark.parametrize(

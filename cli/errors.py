@@ -1,7 +1,7 @@
-"""What is told to whoever typed a command that cannot be carried out."""
+"""Errors of the commands that run servers."""
 
 from memeguard.errors import MemeguardError
 
 
 class ServeError(MemeguardError):
-    """The servers cannot run, and why."""
+    """The servers cannot run."""

@@ -1,11 +1,11 @@
-"""Run a program and see that nothing of it outlives whoever asked for it: ``guard.py REMOVE PROGRAM ARGUMENT…``.
+"""Run a program that ends with the process that asked for it: ``guard.py REMOVE PROGRAM ARGUMENT…``.
 
-The asker holds the other end of standard input. When that closes, by a ``kill -9`` too, the program and everything it
-started are killed, and the folder REMOVE ("" for none) is removed. SIGTERM is passed on to the program. Should this
-process itself be killed, the kernel kills the program (PR_SET_PDEATHSIG; it is set here, since it is a matter of the
-parent's *thread*, and here is only one).
+The asking process holds the other end of standard input. When it closes, also by a ``kill -9``, the program and all
+its descendants are killed, and the folder REMOVE ("" for none) is removed. SIGTERM is passed on to the program. If the
+guard itself is killed, the kernel kills the program (PR_SET_PDEATHSIG, which depends on the parent's *thread*; the
+guard has only one).
 
-Started as ``python -I -S``: the standard library alone, in 15 ms.
+Started as ``python -I -S``, with the standard library alone, in 15 ms.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(remove: str, command: list[str]) -> int:
-    """Run ``command`` to its end, or to that of the asker; its exit status, or 128 and the signal that killed it."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes a child of this process
+    """Run ``command`` until it or the asking process ends.
+
+    Returns:
+        The exit status of ``command``, or 128 plus the number of the signal that killed it.
+    """
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphaned descendants become children of this process
     wakes, wake = os.pipe()
     for end in (wakes, wake):
         os.set_blocking(end, False)
@@ -37,7 +41,7 @@ def main(remove: str, command: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGTERM else signal.SIG_DFL)
     _kill_children()
     if remove:
-        import shutil  # takes 10 ms, and the program is waited for
+        import shutil  # takes 10 ms, which would delay the program's start
 
         shutil.rmtree(remove, ignore_errors=True)
     return status
@@ -51,9 +55,9 @@ def _start(command: list[str]) -> int:
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != guard:
-            os._exit(1)  # it was killed before the line above
+            os._exit(1)  # the guard was killed before the line above
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program would inherit that
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the program would inherit that
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.execvp(command[0], command)  # noqa: S606 - an argument list, no shell
@@ -64,7 +68,7 @@ def _start(command: list[str]) -> int:
 
 
 def _wait(child: int, wakes: int) -> int:
-    """Wait for the child, reaping orphans meanwhile, or for standard input to close."""
+    """Wait until the child ends or standard input closes, and reap orphans meanwhile."""
     watch = select.poll()
     watch.register(0, select.POLLIN)
     watch.register(wakes, select.POLLIN)
@@ -87,7 +91,7 @@ def _wait(child: int, wakes: int) -> int:
 
 
 def _kill_children() -> None:
-    """Kill every descendant: each one's children become this process's own when it is gone."""
+    """Kill every descendant: when one dies, its children become children of this process."""
     while True:
         for pid in _children():
             _signal(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Keep what a program prints: in files of bounded size, at a bounded rate, without ever holding the program up.
+"""Write a program's output to files of limited size, at a limited rate, without delaying the program.
 
-One thread empties the program's pipe, whatever the disk does; a second writes. What the second cannot write in time,
-because there is too much of it or the disk is full or hangs, is left out and counted.
+One thread reads the program's pipe, another one writes. Lines that cannot be written in time, because there are too
+many or the disk is full or hangs, are left out and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 4 * 2**20
 NUM_OLD_FILES = 3  # torchserve.log.1 to .3
 MAX_BYTES_PER_S = 64 * 2**10
-MAX_LINE_BYTES = 4096  # the rest of a longer one is the next line
+MAX_LINE_BYTES = 4096  # a longer line is split
 _NUM_WAITING = 500  # lines between the two threads
 _NUM_RECENT = 50
 _JOIN_S = 2.0
@@ -36,9 +36,9 @@ class Log:
     """Reads ``stream`` to its end and appends it to the file ``path``.
 
     Args:
-        path: The file; older ones are beside it, ``path.1`` the latest.
+        path: The file. Older files lie beside it; ``path.1`` is the latest of them.
         stream: The reading end of a program's pipe.
-        alarms: Words looked for in every line, written or not.
+        alarms: Words to look for in every line, written or not.
     """
 
     def __init__(self, path: Path, stream: IO[bytes], *, alarms: Sequence[str] = ()) -> None:
@@ -54,18 +54,18 @@ class Log:
             thread.start()
 
     def recent(self) -> list[str]:
-        """The latest lines, oldest first."""
+        """Return the latest lines, oldest first."""
         return list(self._recent)
 
     def close(self) -> None:
-        """Wait for the end of the stream and of the writing, but not for a disk that hangs."""
+        """Wait until the stream has ended and all lines are written, but not for a disk that hangs."""
         for thread in self._threads:
             thread.join(_JOIN_S)
 
     def _read(self) -> None:
         with self._stream:
             self._keep_lines()
-        with contextlib.suppress(queue.Full):  # a disk that hangs: the writer is a daemon
+        with contextlib.suppress(queue.Full):  # if the disk hangs; the writer is a daemon thread
             self._waiting.put(None, timeout=_JOIN_S)
 
     def _keep_lines(self) -> None:
@@ -104,7 +104,7 @@ class Log:
 
 
 class _Budget:
-    """So many bytes a second, and as many at once after a silence."""
+    """Allows a number of bytes a second, and as many at once after a pause."""
 
     def __init__(self, bytes_per_s: int) -> None:
         self._rate = bytes_per_s
@@ -122,7 +122,7 @@ class _Budget:
 
 
 class _LogFile(RotatingFileHandler):
-    """A rotating file for its owner alone, which is opened anew after an error, such as a full disk."""
+    """A rotating file that only its owner may read; opened again after an error, such as a full disk."""
 
     def __init__(self, path: Path) -> None:
         self.num_lost = 0  # lines that could not be written
@@ -133,7 +133,7 @@ class _LogFile(RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own signature
         self.num_lost += 1
-        # A stream whose last bytes could not be written cannot even be closed, and would fail for ever.
+        # A stream whose last bytes cannot be written cannot be closed either, and would fail for ever.
         stream, self.stream = self.stream, None
         with contextlib.suppress(OSError, ValueError):
             if stream:

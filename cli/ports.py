@@ -1,4 +1,4 @@
-"""Tell whether the ports a server needs are free, and who holds one that is not."""
+"""Check that the servers' ports are free, and name the process that holds one that is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where the servers listen on the loopback interface; only ``proxy`` is meant for clients."""
+    """The servers' ports on the loopback interface; only ``proxy`` is for clients."""
 
     proxy: int = 5000
     inference: int = 8080
@@ -29,7 +29,7 @@ class Ports:
     grpc_management: int = 7071
 
     def require_free(self, host: str) -> None:
-        """Raise ``ServeError`` where one is taken, or given twice; the proxy's is looked for on ``host``."""
+        """Raise ``ServeError`` if a port is taken or given twice; the proxy's is checked on ``host``."""
         options = {
             "--port": (host, self.proxy),
             "--inference-port": (_LOOPBACK, self.inference),
@@ -49,14 +49,14 @@ def _require_free(option: str, host: str, port: int) -> None:
     try:
         is_free = is_port_free(host, port)
     except OSError as error:
-        raise ServeError(f"nothing can listen on {host}, port {port}: {error.strerror}") from error
+        raise ServeError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
     if not is_free:
         holder = describe_holder(port)
         raise ServeError(f"port {port} on {host} is taken by {holder}; free it or choose another with {option}")
 
 
 def is_port_free(host: str, port: int) -> bool:
-    """Whether a server could listen on ``host:port`` now; raises ``OSError`` where the address is none of ours."""
+    """Return whether a server can listen on ``host:port``; raise ``OSError`` if the machine has no such address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -69,13 +69,13 @@ def is_port_free(host: str, port: int) -> bool:
 
 
 def describe_process(process: psutil.Process) -> str:
-    """Its pid and the beginning of its command line."""
+    """Return the pid and the beginning of the command line."""
     command = " ".join(process.cmdline()) or process.name()
     return f"pid {process.pid}, {textwrap.shorten(command, 80, placeholder=' …')}"
 
 
 def describe_holder(port: int) -> str:
-    """Name the program that listens on ``port`` and its pid, as far as this user may know."""
+    """Return the pid and name of the program that listens on ``port``, if this user may know them."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError, RuntimeError):

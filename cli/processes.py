@@ -1,7 +1,7 @@
 """Start programs, watch them, and end them with everything they started, even if this process is killed.
 
-Does not know what the programs are. Each runs under a guard (``guard.py``), one small process of its own: a parent's
-death signal alone would not reach Java's workers and gunicorn's, a process group alone would outlive a ``kill -9``.
+Each program runs under a guard (``guard.py``), a small process: a parent's death signal would not reach the workers of
+Java and gunicorn, and a process group would outlive a ``kill -9``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 _GRACE_S = 40.0  # how long a program may take to end by itself: the longest prediction takes 30
 _GUARD = Path(__file__).with_name("guard.py")
-_LARGEST_STATUS = 128  # a shell's way: beyond it is the number of the signal that ended a program
+_LARGEST_STATUS = 128  # as in a shell, a larger status is 128 plus the number of the signal that ended the program
 
 
 class Process:
-    """A program in a session of its own, so that Ctrl-C reaches its starter alone and its children end with it.
+    """A program in a session of its own, so that Ctrl-C does not reach it, and its children end with it.
 
     Args:
-        name: For messages.
+        name: The program's name in messages.
         command: The program and its arguments.
-        log: Takes what it prints.
-        cwd: Its working directory.
-        env: Its environment.
-        removes: A folder that is removed when it has ended.
-        alarms: Words in its output that ``alarm`` reports.
+        log: File for the program's output.
+        cwd: The program's working directory.
+        env: The program's environment.
+        removes: A folder that is removed after the program's end.
+        alarms: Words in the output that ``alarm`` reports.
     """
 
     def __init__(
@@ -72,23 +72,23 @@ class Process:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the program is over."""
+        """Whether the program has ended."""
         return self._popen.poll() is not None
 
     @property
     def alarm(self) -> str | None:
-        """The first line it printed with one of the words in it."""
+        """The first line of output with one of the words; None if there is none."""
         return self._log.alarm
 
     @property
     def log(self) -> Path:
-        """Where its output is."""
+        """The file of the output."""
         return self._log.path
 
     def describe_end(self) -> str:
-        """How it ended, such as "was killed by SIGKILL"."""
+        """Wait for the end and describe it, as in "was killed by SIGKILL"."""
         status = self._popen.wait()
-        number = -status if status < 0 else status - _LARGEST_STATUS  # below zero: the guard itself was killed
+        number = -status if status < 0 else status - _LARGEST_STATUS  # below 0: the guard itself was killed
         if number > 0:
             with contextlib.suppress(ValueError):
                 return f"was killed by {signal.Signals(number).name}"
@@ -96,24 +96,24 @@ class Process:
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it."""
+        """Whether a signal ended the program."""
         status = self._popen.poll()
         return status is not None and (status < 0 or status > _LARGEST_STATUS)
 
     def last_line(self) -> str:
-        """The last thing it printed, without the frames of a Java stack: the innermost cause, if it ended by one."""
+        """Return the last line of output without the frames of a Java stack trace, which leaves its innermost cause."""
         self._log.close()
         frames = ("\tat ", "\t... ")  # "\t... 1 more" stands for frames that were printed before
         lines = [line for line in self._log.recent() if line.strip() and not line.startswith(frames)]
         return lines[-1] if lines else "it printed nothing"
 
     def stop(self, grace_s: float = _GRACE_S) -> None:
-        """Ask it to end, and after ``grace_s`` seconds make it; then end whatever is left of its session."""
+        """Ask the program to end, kill it after ``grace_s`` seconds, and kill the rest of its session."""
         if self._popen.poll() is None:
             self._popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace_s)
-        # The guard has ended the children, unless it was killed; the group's id is its own until the last is gone.
+        # The guard has ended the children, unless it was killed. The group's id is not reused while a process is in it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()

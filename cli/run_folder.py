@@ -1,7 +1,7 @@
-"""The run folder: for its owner alone, for one server at a time, and rid of what a killed server left running.
+"""The run folder: private to its owner, used by one server at a time, and cleared of what a killed server left running.
 
-Every process of a run carries the run's mark, 128 random bits, in its environment, and the mark is kept in ``run.json``
-until the run ends. A process with that mark is one of ours beyond doubt, whatever has become of pids since.
+Every process of a run has the run's mark, 128 random bits, in its environment; ``run.json`` keeps it until the run
+ends. A process with that mark certainly belongs to the run, even if pids have been reused since.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _END_S = 20.0
 
 @contextlib.contextmanager
 def occupy(run_dir: Path, announce: Callable[[str], None]) -> Iterator[str]:
-    """Hold ``run_dir`` for this process, and yield the mark for the environment of its processes.
+    """Lock ``run_dir`` for this process, and yield the mark for the environment of its processes.
 
     Args:
-        run_dir: Made if it is missing; nobody else may enter it from then on.
-        announce: Takes a line for each process of an earlier run that is ended.
+        run_dir: The folder. It is made if missing, and closed to other users.
+        announce: Prints a line for each process of an earlier run that is ended.
 
     Raises:
-        ServeError: The folder is another user's, or another server runs in it.
+        ServeError: The folder belongs to another user, or another server runs in it.
     """
     make_private(run_dir)
     with _locked(run_dir):
@@ -45,11 +45,11 @@ def occupy(run_dir: Path, announce: Callable[[str], None]) -> Iterator[str]:
         record.unlink(missing_ok=True)
         record.write_text(json.dumps({"mark": mark, "pid": os.getpid()}) + "\n", encoding="utf-8")
         yield mark
-        record.unlink(missing_ok=True)  # not after an error: something may be left
+        record.unlink(missing_ok=True)  # kept after an error, because a process may be left
 
 
 def make_private(run_dir: Path) -> None:
-    """Make ``run_dir`` and close it to everybody but its owner: tokens, logs and the lock lie in it."""
+    """Make ``run_dir`` and close it to other users, because it holds tokens, logs and the lock."""
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         run_dir.chmod(0o700)
@@ -87,7 +87,7 @@ def _write_pid(lock: int) -> None:
 
 
 def _end_leftovers(run_dir: Path, announce: Callable[[str], None]) -> None:
-    """Kill what carries the mark of the last run here; whoever holds the lock knows that its server is dead."""
+    """Kill the processes with the mark of the last run. This process holds the lock, so that run's server is dead."""
     try:
         mark = json.loads((run_dir / _RECORD).read_bytes())["mark"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -100,7 +100,7 @@ def _end_leftovers(run_dir: Path, announce: Callable[[str], None]) -> None:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark:
-                announce(f"an earlier run in {run_dir} left {describe_process(process)}; it is ended")
+                announce(f"an earlier run in {run_dir} left {describe_process(process)}; ending it")
                 process.kill()
                 killed.append(process)
     _, alive = psutil.wait_procs(killed, timeout=_END_S)

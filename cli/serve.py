@@ -1,7 +1,7 @@
 """Run TorchServe and the proxy together: one ready line when both answer, nothing left running afterwards.
 
-In between, whatever dies is started again (``supervisor.py``). Does not know what a prediction is; readiness is the
-proxy's /readyz, which asks for a real one.
+A server that dies meanwhile is started again (``supervisor.py``). Readiness is the proxy's /readyz, which asks for a
+real prediction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _FIRST_ANSWER_S = 180.0  # for the first prediction, once TorchServe has loaded the model
-_UNPACKED_S = 1.0  # how often unpacked archives are looked after
+_UNPACKED_S = 1.0  # how often unpacked archives are checked
 _EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this has everything in common with your best friend"'
 
 
@@ -38,12 +38,13 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
-        settings: What to serve, and where.
-        announce: Takes lines for the person who watches: the ready line, and then what had to be started again.
+        settings: The archives, addresses and folders.
+        announce: Prints a line for the user: the ready line, then each restart.
 
     Raises:
-        ServeError: A port is taken, a worker cannot load, or a server cannot be started again.
-        ModelStoreError, TorchServeError: The model store or the configuration does not allow it.
+        ServeError: A port is taken, a worker cannot load its model, or a server cannot be started again.
+        ModelStoreError: An archive is missing, damaged or not verified.
+        TorchServeError: TorchServe cannot be launched with the configuration.
     """
     say = _steadfast(announce)
     archives, default = _choose_archives(settings, say)
@@ -67,13 +68,13 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
 
 
 class _Keeper:
-    """Keeps both servers of use until told to stop."""
+    """Restarts a server that no longer answers, until told to stop."""
 
     def __init__(self, settings: ServeSettings, servers: Servers, torchserve: Supervised, proxy: Supervised) -> None:
         self._patience_s = {
             "the proxy": settings.patience_s,
             "TorchServe": settings.patience_s,
-            # A worker that loads, or that is silent until TorchServe replaces it, is no reason to start all again.
+            # TorchServe itself replaces a silent worker; while that takes place, it must not be restarted.
             "the model": max(settings.patience_s, servers.longest_silence_s),
         }
         self._servers, self._torchserve, self._proxy = servers, torchserve, proxy
@@ -96,13 +97,13 @@ class _Keeper:
 
 
 def exec_torchserve(settings: ServeSettings, announce: Callable[[str], None]) -> NoReturn:
-    """Replace this process by TorchServe's Java, so that a container's signals and exit status are Java's own."""
+    """Replace this process by TorchServe's Java, so that Java gets a container's signals and gives its exit status."""
     archives, default = _choose_archives(settings, announce)
-    with contextlib.suppress(ServeError):  # a volume that belongs to somebody else; the token file is 0600 in any case
+    with contextlib.suppress(ServeError):  # the volume may belong to another user; the token file is 0600 in any case
         make_private(settings.run_dir)
     remove_abandoned()
     temp = TempFolder()
-    os.set_inheritable(temp.lock, True)  # Java holds it now, and its end gives it up
+    os.set_inheritable(temp.lock, True)  # Java holds the lock now, until it ends
     launch = torchserve_launch(settings, archives, default, temp.path)
     command = launch.command()
     os.chdir(settings.run_dir)
@@ -118,7 +119,7 @@ def _choose_archives(settings: ServeSettings, announce: Callable[[str], None]) -
 
 
 def _run(stop: threading.Event, servers: Sequence[Supervised], *, until: Callable[[], bool]) -> bool:
-    """Keep ``servers`` running until a condition holds; false if told to stop before."""
+    """Keep ``servers`` running until a condition holds; return False if told to stop before."""
     while not stop.is_set():
         for server in servers:
             server.step()
@@ -138,7 +139,7 @@ def _list_versions(archives: Sequence[Archive], default: Archive) -> str:
 
 
 def _steadfast(announce: Callable[[str], None]) -> Callable[[str], None]:
-    """Let nobody's closed terminal or full disk end a server that runs."""
+    """Return ``announce`` without its errors, so that a closed terminal or a full disk does not end the servers."""
 
     def say(line: str) -> None:
         with contextlib.suppress(OSError):
@@ -149,13 +150,13 @@ def _steadfast(announce: Callable[[str], None]) -> Callable[[str], None]:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Let Ctrl-C, SIGTERM and SIGHUP set an event, which waits look at.
+    """Let Ctrl-C, SIGTERM and SIGHUP set an event.
 
-    An exception raised by a signal could strike between a program's start and the note that it must be ended.
+    An exception raised by a signal could occur after a program has started and before it is registered to be ended.
     """
     stop = threading.Event()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else nohup asked to outlive the terminal
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup, the servers outlive the terminal
         numbers.append(signal.SIGHUP)
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:

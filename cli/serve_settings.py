@@ -1,4 +1,4 @@
-"""What ``memeguard serve`` and ``memeguard torchserve`` are asked for, and the TorchServe that follows from it."""
+"""The settings of ``memeguard serve`` and ``memeguard torchserve``, and the launch of TorchServe made from them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class ServeSettings:
-    """What ``memeguard serve`` was asked for.
+    """The settings of ``memeguard serve``.
 
     Attributes:
         model_store: Folder of archives.
-        run_dir: For tokens, logs and the lock.
-        config: TorchServe's configuration.
-        host: Where the proxy listens; TorchServe is on loopback.
-        ports: Of everything that listens.
-        default_version: Which archive answers /predict; the newest if None.
+        run_dir: Folder for tokens, logs and the lock.
+        config: TorchServe's configuration file.
+        host: Address that the proxy listens on; TorchServe listens on loopback.
+        ports: Ports of both servers.
+        default_version: Version that answers /predict; the newest if None.
         allow_unverified: Serve archives that have no card.
-        pass_env: Environment variables the servers get besides those they need.
+        pass_env: Further environment variables for the servers.
         allowed_origins: Origins whose pages may read the proxy's answers.
-        patience_s: A server that has not answered for so long is started again.
+        patience_s: A server that has not answered for this long is started again.
     """
 
     model_store: Path
@@ -46,7 +46,7 @@ class ServeSettings:
 
 
 def torchserve_launch(settings: ServeSettings, archives: Sequence[Archive], default: Archive, temp_dir: Path) -> Launch:
-    """How TorchServe is started to serve ``archives``."""
+    """Return the launch of TorchServe that serves ``archives``."""
     ports = settings.ports
     return Launch(
         model_store=settings.model_store,

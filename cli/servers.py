@@ -1,4 +1,4 @@
-"""How TorchServe and the proxy are started side by side, and how each is asked whether it serves."""
+"""Start TorchServe and the proxy side by side, and check whether each of them serves."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from rollout.unpacked import UnpackedArchives
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-# What is printed when a version cannot be loaded: the first comes from meme_handler.py, the others from TorchServe.
+# Printed when a version cannot be loaded: the first by meme_handler.py, the others by TorchServe.
 _LOAD_FAILURES = ("memeguard cannot load", "Load model failed", "SnapshotManager - Error")
 _TIMEOUT_S = 10.0
 
 
 class Servers:
-    """Starts either server, any number of times, and asks them how they are.
+    """Starts either server, any number of times, and checks them.
 
     Args:
-        settings: What to serve, and where.
-        archives: What TorchServe serves.
-        default: The one that answers /predict.
+        settings: The addresses and folders.
+        archives: The archives that TorchServe serves.
+        default: The archive that answers /predict.
         marks: Environment variables that mark the processes of this run.
-        announce: Takes a line for each archive that a new start has to leave out.
+        announce: Prints a line for each archive that a restart leaves out.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Servers:
         self._temp: TempFolder | None = None
         self._unpacked: UnpackedArchives | None = None
         self._session = requests.Session()
-        self._session.trust_env = False  # HTTP_PROXY would send the questions elsewhere
+        self._session.trust_env = False  # HTTP_PROXY would send the requests elsewhere
         self._client = TorchServeClient(
             inference_url=f"http://{LOOPBACK}:{settings.ports.inference}",
             management_url=f"http://{LOOPBACK}:{settings.ports.management}",
@@ -73,11 +73,11 @@ class Servers:
 
     @property
     def longest_silence_s(self) -> float:
-        """How long a worker may be silent before TorchServe replaces it, and its successor may load."""
+        """Seconds until TorchServe replaces a silent worker and the new one has loaded, at most."""
         return max(each.settings["responseTimeout"] + each.settings["startupTimeout"] for each in self._archives)
 
     def start_torchserve(self) -> Process:
-        """Start TorchServe, in a new temporary folder, with the archives as they were verified."""
+        """Start TorchServe in a new temporary folder; before a restart, verify the archives again."""
         if self._temp:
             self._temp.remove()
             self._temp = None
@@ -85,7 +85,7 @@ class Servers:
         self._temp, self._unpacked = TempFolder(), None
         make_private(self._settings.run_dir)  # it may have been removed meanwhile
         launch = torchserve_launch(self._settings, self._archives, self._default, self._temp.path)
-        (self._settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # of an earlier start; its tokens are void
+        (self._settings.run_dir / KEY_FILE).unlink(missing_ok=True)  # tokens of an earlier launch are invalid
         return Process(
             "TorchServe",
             launch.command(),
@@ -97,7 +97,7 @@ class Servers:
         )
 
     def _verify_again(self) -> list[Archive]:
-        """The archives that are still in the store as they were; without the default one nothing is served."""
+        """Return the archives that have not changed in the store; raise if the default one has."""
         kept = []
         for archive in self._archives:
             try:
@@ -134,7 +134,7 @@ class Servers:
         )
 
     def is_torchserve_ready(self, process: Process) -> bool:
-        """Whether each version has a worker with its model loaded; raises ``ServeError`` where one cannot load."""
+        """Return whether each version has a worker with a loaded model; raise ``ServeError`` if one cannot load it."""
         if process.alarm:
             raise ServeError(f"a worker cannot load its model: {process.alarm.split(' - ', 1)[-1]} (see {process.log})")
         try:
@@ -149,26 +149,26 @@ class Servers:
         is_ready = {archive.version for archive in self._archives} <= ready
         if is_ready and self._temp:
             self._unpacked = UnpackedArchives(self._temp.path, self.registered_versions)
-            self._unpacked.find_loss()  # notes what is there
+            self._unpacked.find_loss()  # remembers the files
         return is_ready
 
     def find_loss(self) -> str | None:
-        """What has vanished of the archives that TorchServe unpacked; None if nothing has."""
+        """Return a file that has vanished from the unpacked archives; None if there is none."""
         return self._unpacked.find_loss() if self._unpacked else None
 
     def is_proxy_ready(self, _: Process) -> bool:
-        """Whether the proxy answers, whatever TorchServe does."""
+        """Return whether the proxy answers, with or without TorchServe."""
         return self.answers("/healthz")
 
     def answers(self, path: str) -> bool:
-        """Whether the proxy answers ``path`` with success."""
+        """Return whether the proxy answers ``path`` with success."""
         try:
             return self._session.get(f"{self.url}{path}", timeout=_TIMEOUT_S).ok
         except requests.RequestException:
             return False
 
     def is_answering(self, deadline: float) -> bool:
-        """Whether a meme is answered; raises ``ServeError`` if none is by ``deadline``, of the monotonic clock."""
+        """Return whether a meme is answered; raise ``ServeError`` after ``deadline``, by ``time.monotonic``."""
         if self.answers("/readyz"):
             return True
         if time.monotonic() > deadline:
@@ -176,14 +176,14 @@ class Servers:
         return False
 
     def registered_versions(self) -> set[str] | None:
-        """The versions TorchServe serves; None if it does not say."""
+        """Return the versions that TorchServe serves; None if it does not answer."""
         try:
             return {version["modelVersion"] for version in self._client.describe()}
-        except (UpstreamError, KeyError, TypeError):  # the latter two: it answers, but nonsense
+        except (UpstreamError, KeyError, TypeError):  # the latter two: the answer has another structure
             return None
 
     def find_fault(self) -> str | None:
-        """Who keeps a meme from being answered: "the proxy", "TorchServe" or "the model"; None if one is answered."""
+        """Return what fails to answer a meme: "the proxy", "TorchServe" or "the model"; None if a meme is answered."""
         if self.answers("/readyz"):
             return None
         if not self.answers("/healthz"):

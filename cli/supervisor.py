@@ -1,6 +1,6 @@
-"""Keep a server running: start it again when it dies or is of no use any more, more slowly each time.
+"""Keep a server running: start it again when it dies or stops answering, with a longer delay each time.
 
-Every event is one line for the person who watches; these lines are part of the interface (README, "Running it"):
+Every event is one line for the user. These lines are part of the interface:
 
     TorchServe was killed by SIGKILL; starting it again in 0.5 s
     TorchServe is ready again after 6 s
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How patient a supervisor is.
+    """Delays and limits of a supervisor.
 
     Attributes:
-        first_delay_s: Before the first new start; each further one waits twice as long.
-        longest_delay_s: The longest such wait.
-        stable_s: A server that has been ready for so long begins again with ``first_delay_s``.
-        num_failed_starts: So many starts in a row after which it was not ready are the end.
-        start_timeout_s: How long a start may take; above startupTimeout of model-config.yaml, so that TorchServe's own
-            verdict comes first.
-        stop_grace_s: How long a server of no use may take to end by itself.
+        first_delay_s: Delay before the first restart; each further one waits twice as long.
+        longest_delay_s: The longest delay.
+        stable_s: After a server has been ready for this long, delays begin with ``first_delay_s`` again.
+        num_failed_starts: After this many starts in a row without readiness, the supervisor gives up.
+        start_timeout_s: How long a start may take; longer than startupTimeout of model-config.yaml, so that TorchServe
+            reports its own timeout first.
+        stop_grace_s: How long a server that is restarted may take to end by itself.
     """
 
     first_delay_s: float = 0.5
@@ -44,14 +44,14 @@ class Limits:
 
 
 class Supervised:
-    """One server, started by the first ``step`` and kept running by the others.
+    """One server, started by the first ``step`` and kept running by the next ones.
 
     Args:
-        name: For messages.
-        start: Starts it.
-        is_ready: Whether it has begun to serve; raises ``ServeError`` if it never will.
-        announce: Takes a line for each event.
-        limits: How patient to be.
+        name: The server's name in messages.
+        start: Starts the server.
+        is_ready: Returns whether the server serves; raises ``ServeError`` if it never will.
+        announce: Prints a line for each event.
+        limits: Delays and limits; the defaults if None.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Supervised:
         self.process: Process | None = None
         self.is_ready = False
         self._start, self._ask, self._announce, self._limits = start, is_ready, announce, limits or Limits()
-        self._start_at = self._since = time.monotonic()  # the latter: of the last start, or of being ready
+        self._start_at = self._since = time.monotonic()  # ``_since``: the last start, or the moment of readiness
         self._has_served = False
         self._num_failed = self._num_restarts = 0
 
     def step(self) -> None:
-        """Start it if it is time to, and see how it is; takes no longer than asking it.
+        """Start the server if it is time to, and check it; takes no longer than ``is_ready``.
 
         Raises:
-            ServeError: It could not be started, be it the first time by a fault of its own or too often in a row.
+            ServeError: The first start failed by a fault of the server, or too many starts failed in a row.
         """
         if self.process is None:
             if time.monotonic() >= self._start_at:
@@ -87,11 +87,11 @@ class Supervised:
             self._check_start(self.process)
 
     def restart(self, reason: str) -> None:
-        """End it and start it again, as if it had died."""
+        """End the server and start it again, as if it had died."""
         self._begin_again(reason, "")
 
     def stop(self) -> None:
-        """End it for good."""
+        """End the server for good."""
         if self.process:
             self.process.stop()
 
@@ -99,7 +99,7 @@ class Supervised:
         self._since = time.monotonic()
         try:
             self.process = self._start()
-        except (OSError, ModelStoreError) as error:  # a full disk, an archive that was changed meanwhile
+        except (OSError, ModelStoreError) as error:  # such as a full disk, or an archive that has changed
             if not self._has_served:
                 raise
             self._begin_again(f"{self.name} cannot be started", str(error))

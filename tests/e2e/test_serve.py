@@ -206,4 +206,4 @@ def test_one_port_for_two_servers(demo: Path, tmp_path: Path, short_tmp: Path) -
 
 
 def test_an_address_that_is_not_ours(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
-    assert "nothing can listen on 192.0.2.1" in refuse_to_serve(demo / "store", tmp_path, short_tmp, "--host=192.0.2.1")
+    assert "cannot listen on 192.0.2.1" in refuse_to_serve(demo / "store", tmp_path, short_tmp, "--host=192.0.2.1")

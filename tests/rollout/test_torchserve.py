@@ -42,7 +42,7 @@ def test_properties_are_names_and_values(tmp_path: Path) -> None:
 
 def test_a_line_that_is_no_property_is_named(tmp_path: Path) -> None:
     path = write_properties(tmp_path, "a=1\n\nnonsense\n")
-    with pytest.raises(TorchServeError, match=r"config\.properties, line 3: 'nonsense' does not have the form name=value"):
+    with pytest.raises(TorchServeError, match=r"config\.properties, line 3: 'nonsense' does not have the form"):
         read_properties(path)
 
 

@@ -1,7 +1,7 @@
-"""TorchServe's worker speaks to memeguard here; the only file that knows the worker's API.
+"""The handler that TorchServe's worker calls; the only file that uses the worker's API.
 
-Knows neither tensors nor pictures. TorchServe wants exactly one class in this module and no function ``handle``
-(ts/model_loader.py, ``_get_class_entry_point``).
+TorchServe requires exactly one class in this module and no function ``handle`` (ts/model_loader.py,
+``_get_class_entry_point``).
 """
 
 from __future__ import annotations
@@ -29,16 +29,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOAD_FAILURE = "memeguard cannot load"  # whoever starts TorchServe looks for these words in its log
+LOAD_FAILURE = "memeguard cannot load"  # ``memeguard serve`` looks for these words in TorchServe's log
 
 
 class MemeHandler:
-    """One worker's model; ``handle`` answers a batch, and a bad row fails alone."""
+    """One worker's model. ``handle`` answers a batch, and a bad row fails alone."""
 
     def initialize(self, context: Context) -> None:
-        """Load the bundle of the unpacked archive and answer a few made-up memes, so that no client waits for it."""
+        """Load the bundle of the unpacked archive and warm up, so that the first client does not wait.
+
+        Raises:
+            TypeError: model-config.yaml has an unknown setting under ``memeguard``.
+            ValueError: A setting's value is out of range.
+            BundleError: The bundle cannot be loaded.
+        """
         logging.getLogger().setLevel(logging.WARNING)  # TorchServe's worker would log a line per request
-        logging.getLogger("ts.metrics.caching_metric").setLevel(logging.INFO)  # by these lines Java counts
+        logging.getLogger("ts.metrics.caching_metric").setLevel(logging.INFO)  # Java reads metrics from these lines
         properties = context.system_properties
         self._version = context.manifest["model"]["modelVersion"]
         try:
@@ -48,7 +54,7 @@ class MemeHandler:
             limits = DecodingLimits(
                 max_pixels=settings.pop("max_pixels", MAX_PIXELS), timeout_s=settings.pop("decode_timeout_s", 1.5)
             )
-            num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1  # TorchServe's share of us
+            num_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1  # the share of one worker
             self._predictor = load_predictor(
                 Path(properties["model_dir"]) / "bundle",
                 device=_device(properties.get("gpu_id")),
@@ -63,29 +69,32 @@ class MemeHandler:
             raise
 
     def handle(self, data: Sequence[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
-        """Answer every row, in order: a verdict, or ``{"code", "detail"}`` with the row's own status.
+        """Answer every row, in order.
 
         Args:
             data: A row is ``{part name: value}``; ``image`` is bytes, ``text`` bytes or str.
-            context: Takes each row's HTTP status.
+            context: Receives each row's HTTP status.
+
+        Returns:
+            For each row, the verdict, or ``{"code", "detail"}``.
         """
-        # A batch holds other clients' memes too, so a lone request alone may ask for a description.
+        # A header applies to the whole batch, so a description is given only for a request that is alone in its batch.
         if len(data) == 1 and context.get_request_header(0, "describe") == "True":
             return [self._describe()]
         memes = [(_image_bytes(parts.get("image")), _text(parts.get("text"))) for parts in data]
-        outcomes = self._reposts.answer(memes, self._judge)
+        outcomes = self._reposts.answer(memes, self._predict_new)
         self._count_reposts(context)
         return [self._answer(outcome, row, context) for row, outcome in enumerate(outcomes)]
 
     def _count_reposts(self, context: Context) -> None:
-        """Tell TorchServe's metrics (rollout/metrics.yaml) how many memes the cache answered since the last batch."""
+        """Add the cache's hits and misses since the last batch to TorchServe's metrics (rollout/metrics.yaml)."""
         from ts.metrics.dimension import Dimension  # noqa: PLC0415 - importing ts has effects of its own
 
         for name, count in self._reposts.take_counts().items():
             if count:
                 context.metrics.add_counter(name, count, dimensions=[Dimension("ModelVersion", self._version)])
 
-    def _judge(self, memes: Sequence[Meme]) -> list[Verdict | Exception]:
+    def _predict_new(self, memes: Sequence[Meme]) -> list[Verdict | Exception]:
         deadline = time.monotonic() + self._large_pictures_s
         prepared = list(self._decoders.map(lambda meme: self._prepare(meme, deadline), memes))
         verdicts = iter(self._predict([meme for meme in prepared if not isinstance(meme, Exception)]))
@@ -101,7 +110,7 @@ class MemeHandler:
             return detached(error)
 
     def _predict(self, memes: list[PreparedMeme]) -> list[Verdict | Exception]:
-        """Judge ``memes`` together; if that fails, one by one, so that only the guilty one is refused."""
+        """Predict ``memes`` together; if that fails, one by one, so that only the cause is refused."""
         try:
             return list(self._predictor.predict(memes))
         except Exception as error:
@@ -137,13 +146,13 @@ def _set_status(context: Context, status: HTTPStatus, row: int) -> None:
 def _device(gpu: int | None) -> str:
     if gpu is None:
         return "cpu"
-    import torch  # noqa: PLC0415 - another runtime does without
+    import torch  # noqa: PLC0415 - not needed by the other runtime
 
     return f"cuda:{gpu}" if torch.cuda.is_available() else "cpu"
 
 
 def _image_bytes(value: object) -> bytes | None:
-    # A file part of type text/* reaches a worker as str: it is no picture, but it was sent, and 415 says so.
+    # A file part of type text/* reaches a worker as str. It is not a picture, but it was sent, so the answer is 415.
     if isinstance(value, str):
         return value.encode("utf-8")
     return bytes(value) if isinstance(value, bytes | bytearray) else None

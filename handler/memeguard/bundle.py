@@ -1,6 +1,6 @@
 """Write a classifier to a folder and read it back: config.json, model.safetensors, tokenizer.json.
 
-Does not know how the classifier was trained or where it will be served. Nothing here unpickles.
+Nothing here unpickles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from memeguard.checks import check_answer
 from memeguard.classifier import MemeClassifier
 from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
-from memeguard.weights import allocate, check_header, check_values, judge_blank
+from memeguard.weights import allocate, check_header, check_values, predict_blank
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,16 +45,16 @@ class Bundle(NamedTuple):
 def save_bundle(
     bundle: Bundle, directory: Path, *, report: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write ``bundle`` to the new folder ``directory``; it appears complete or not at all.
+    """Write ``bundle`` to the new folder ``directory``, which appears complete or not at all.
 
     Args:
-        bundle: What to write.
-        directory: Must not exist, or be empty.
-        report: What training measured; kept as report.json for people and for the card.
-        dtype: In which the weights are written, float32 or float16; ``load_bundle`` gives float32 in any case.
+        bundle: The classifier and its tokenizer.
+        directory: The folder; it must be missing or empty.
+        report: The training report, written as report.json for people and for the card; none if None.
+        dtype: Number format of the written weights, float32 or float16; ``load_bundle`` returns float32 in any case.
 
     Raises:
-        BundleError: ``directory`` holds something already, or the disk is full.
+        BundleError: ``directory`` is not empty, or the disk is full.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise BundleError(f"{directory} exists already; a bundle is never overwritten")
@@ -69,9 +69,9 @@ def save_bundle(
         }
         try:
             save_file(tensors, staging / WEIGHTS)
-            (staging / WEIGHTS).chmod(0o644)  # safetensors makes it readable to its owner alone
+            (staging / WEIGHTS).chmod(0o644)  # safetensors lets only the owner read it
             bundle.tokenizer.save(str(staging / TOKENIZER))
-        except Exception as error:  # what safetensors and tokenizers make of a full disk is no OSError
+        except Exception as error:  # safetensors and tokenizers do not raise OSError for a full disk
             raise BundleError(f"{directory} cannot be written: {error}") from error
         content = {
             "format": FORMAT,
@@ -92,21 +92,21 @@ def load_bundle(directory: Path) -> Bundle:
     """Read the bundle in ``directory``.
 
     Raises:
-        BundleError: A file is missing, damaged (its sha256 differs), or not of a memeguard bundle of this format.
+        BundleError: A file is missing or damaged (its sha256 differs), or the folder is not a bundle of this format.
     """
     check_files(directory, (WEIGHTS,))
     tokenizer, config = read_tokenizer(directory), read_model_config(directory)
     try:
-        with torch.device("meta"):  # takes no memory, whatever sizes config.json claims, nor time for initial values
+        with torch.device("meta"):  # takes no memory, whatever sizes config.json claims, and no time for initial values
             classifier = MemeClassifier(config)
         check_header(directory / WEIGHTS, classifier.state_dict())
         allocate(classifier)
     except BundleError:
         raise
-    except Exception as error:  # transformers checks "clip" and has exceptions of its own
+    except Exception as error:  # transformers checks "clip" and raises many kinds
         raise BundleError(f"{directory / CONFIG} does not describe a model that can be built: {error}") from error
     classifier.load_state_dict(load_file(directory / WEIGHTS))
-    check_values(directory / WEIGHTS, classifier.state_dict())  # in float32, for half precision is slow on a CPU
+    check_values(directory / WEIGHTS, classifier.state_dict())  # in float32, because half precision is slow on a CPU
     classifier.eval()
-    check_answer(directory, lambda: judge_blank(classifier))
+    check_answer(directory, lambda: predict_blank(classifier))
     return Bundle(classifier, tokenizer)

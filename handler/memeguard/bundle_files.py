@@ -1,6 +1,6 @@
-"""The files of a bundle, but for the network: which there are, whether they are whole, configuration and tokenizer.
+"""Read and check a bundle's files, except the weights: hashes, configuration and tokenizer.
 
-Does not know torch: a worker whose runtime is another one never builds the network in it.
+Works without torch, because a worker with the OpenVINO runtime never builds the network in torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, TOKENIZER, REPORT = "config.json", "model.safetensors", "tokenizer.json", "report.json"
 BUNDLE_FILES = (CONFIG, WEIGHTS, TOKENIZER, REPORT)
-# Beside them, in an archive: the networks as OpenVINO reads them, each with its constants, and the hashes of all.
+# An archive's bundle also has the networks in OpenVINO's format, each with its constants, and the hashes of all.
 OPENVINO_CHECKSUMS = "openvino/sha256.json"
 OPENVINO_NETWORKS = ("openvino/image.xml", "openvino/text.xml", "openvino/head.xml")
 OPENVINO_FILES = tuple(f"{name[:-3]}{ending}" for name in OPENVINO_NETWORKS for ending in ("xml", "bin"))
@@ -28,7 +28,7 @@ FORMAT = "memeguard-bundle"
 MAX_WEIGHTS_BYTES = 16 << 30  # ten times the largest CLIP
 _MAX_TOKENIZER_BYTES = 64 << 20  # a vocabulary of 250,000 tokens has 17 MB
 _MAX_JSON_BYTES = 64 << 20  # report.json of a thousand epochs has 1 MB
-# What a tokenizer has to cope with: nothing, words, digits and signs, other scripts, emoji, one long word.
+# Texts that a tokenizer must handle: empty, words, digits and signs, other scripts, emoji, one long word.
 _PROBES = (
     "",
     "warm-up",
@@ -40,12 +40,12 @@ _PROBES = (
 
 
 def read_model_config(directory: Path) -> ModelConfig:
-    """What config.json says of the model; raises ``BundleError``."""
+    """Read the model's configuration from config.json; raise ``BundleError`` if that fails."""
     return ModelConfig.from_dict(_read_config(directory)["model"])
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:
-    """The bundle's tokenizer; raises ``BundleError`` if it is missing, damaged, or does not fit the text tower."""
+    """Read the tokenizer; raise ``BundleError`` if it is missing, damaged, or does not fit the text tower."""
     check_files(directory, (TOKENIZER,))
     vocab_size = read_model_config(directory).read_clip().text.vocab_size
     path = directory / TOKENIZER
@@ -55,7 +55,7 @@ def read_tokenizer(directory: Path) -> Tokenizer:
     except ValueError as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     except BaseException as error:
-        # tokenizers raises bare Exception, and a panic of its Rust code is not even that.
+        # tokenizers raises Exception itself; a panic of its Rust code is a BaseException.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             raise BundleError(f"{path} is not a tokenizer: {error}") from error
         raise
@@ -63,11 +63,11 @@ def read_tokenizer(directory: Path) -> Tokenizer:
 
 
 def _check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raise ``ValueError`` if it would give the text tower ids that it does not have, or not always the same ones."""
+    """Raise ``ValueError`` if the tokenizer gives ids that the text tower lacks, or not always the same ids."""
     if tokenizer.padding or tokenizer.truncation:
-        raise ValueError("it pads or truncates; captions are cut into chunks later")
+        raise ValueError("it pads or truncates, but captions are cut into chunks later")
     if getattr(tokenizer.model, "dropout", None):
-        raise ValueError("it drops merges at random; the same caption would have several answers")
+        raise ValueError("it drops merges at random, so that the same caption would have several answers")
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     for text in _PROBES:
         largest = max(largest, *tokenizer.encode(text, add_special_tokens=False).ids, -1)
@@ -76,19 +76,19 @@ def _check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
 
 
 def read_report(directory: Path) -> dict[str, Any]:
-    """What training measured, as ``save_bundle`` was given it; empty if it was given nothing."""
+    """Return the training report that was given to ``save_bundle``; empty if there was none."""
     path = directory / REPORT
     return _read_json(path) if path.is_file() else {}
 
 
 def check_files(directory: Path, names: tuple[str, ...]) -> None:
-    """Raise ``BundleError`` unless each of ``names`` is there and has the sha256 that config.json says."""
+    """Raise ``BundleError`` unless each of ``names`` exists and has its sha256 of config.json."""
     expected = _read_config(directory)["sha256"]
     check_hashes(directory, {name: expected[name] for name in names}, CONFIG)
 
 
 def check_hashes(directory: Path, expected: dict[str, str], source: str) -> None:
-    """Raise ``BundleError`` unless each file is there and has its sha256, which the file ``source`` says."""
+    """Raise ``BundleError`` unless each file exists and has the expected sha256, which the file ``source`` gives."""
     for name, sha256 in expected.items():
         if not (directory / name).is_file():
             raise BundleError(f"bundle {directory} lacks {name}")
@@ -99,13 +99,13 @@ def check_hashes(directory: Path, expected: dict[str, str], source: str) -> None
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` for people to read."""
+    """Write ``content`` as indented JSON."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -130,7 +130,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; an empty one for JSON of another kind."""
+    """Return the object in a JSON file; an empty one if the file holds another kind of value."""
     try:
         content = json.loads(read_regular(path, max_bytes=_MAX_JSON_BYTES))
     except (ValueError, RecursionError) as error:

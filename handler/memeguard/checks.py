@@ -1,6 +1,6 @@
-"""Check single settings: their type, strictly, and their range; and that what was loaded answers.
+"""Check the type and range of single settings, and that a loaded model gives a finite logit.
 
-Pydantic would do the same, at the price of 0.1 s and 18 MB in every worker, for some twenty numbers.
+Pydantic would do the same for some twenty numbers, but costs 0.1 s and 18 MB in every worker.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number in [low, high]; True is none."""
+    """Raise ``ValueError`` unless ``value`` is a whole number in [low, high]; True is not a number."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} is {_show(value)}; it must be a whole number from {low} to {high}")
 
 
 def check_number(name: str, value: object, low: float, high: float) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number in [low, high]; nan and True are none."""
+    """Raise ``ValueError`` unless ``value`` is a number in [low, high]; nan and True are not numbers."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} is {_show(value)}; it must be a number from {low:g} to {high:g}")
 
@@ -42,18 +42,18 @@ def check_word(name: str, value: object, max_chars: int) -> None:
 
 
 def is_positive(value: object) -> bool:
-    """Whether it is a finite number above 0; True is none."""
+    """Return whether ``value`` is a finite number above 0; True is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value < math.inf
 
 
 def check_answer(directory: Path, compute: Callable[[], float]) -> None:
-    """Raise ``BundleError`` unless ``compute``, which runs the networks of the bundle once, gives a finite logit."""
+    """Raise ``BundleError`` unless ``compute``, which runs the bundle's networks once, returns a finite logit."""
     try:
         logit = compute()
-    except Exception as error:  # torch's or OpenVINO's words for whatever does not fit
-        raise BundleError(f"bundle {directory} cannot judge a meme: {error}") from error
+    except Exception as error:  # torch and OpenVINO raise many kinds
+        raise BundleError(f"bundle {directory} cannot predict a meme: {error}") from error
     if not math.isfinite(logit):
-        raise BundleError(f"bundle {directory} cannot judge a meme: its answer is {logit}")
+        raise BundleError(f"bundle {directory} cannot predict a meme: its logit is {logit}")
 
 
 def _show(value: object) -> str:

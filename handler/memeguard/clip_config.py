@@ -1,7 +1,7 @@
-"""The settings of CLIP's towers that its network is built from, checked; transformers takes any others as they come.
+"""The settings of CLIP's towers from which the network is built, with checks that transformers lacks.
 
-What only says how a network was made (initial values), or how transformers calls it, is left out: it changes no answer
-of a trained network, but a wrong value would break it.
+Settings for initial values, or for how transformers calls the network, are left out: they change no answer of a trained
+network, but a wrong value would break it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_TOKENS = 1_000_000  # of a vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class _TowerConfig:
-    """What both towers have; the defaults here and below are transformers'."""
+    """Settings of both towers; the defaults here and below are those of transformers."""
 
     hidden_size: int = 512
     intermediate_size: int = 2048
@@ -37,7 +37,9 @@ class _TowerConfig:
             check_whole(name, getattr(self, name), 1, _MAX_WIDTH)
         check_whole("num_hidden_layers", self.num_hidden_layers, 1, _MAX_LAYERS)
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
         check_word("hidden_act", self.hidden_act, 64)
         check_number("layer_norm_eps", self.layer_norm_eps, 1e-12, 1.0)
         check_number("attention_dropout", self.attention_dropout, 0.0, 1.0)
@@ -45,7 +47,7 @@ class _TowerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TextTowerConfig(_TowerConfig):
-    """The text tower's; the ids of special tokens may be any, for the bundle itself says which are used."""
+    """Settings of the text tower. The ids of special tokens are not used; the bundle has its own."""
 
     vocab_size: int = 49408
     max_position_embeddings: int = 77
@@ -64,7 +66,7 @@ class TextTowerConfig(_TowerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTowerConfig(_TowerConfig):
-    """The picture tower's."""
+    """Settings of the picture tower."""
 
     hidden_size: int = 768
     intermediate_size: int = 3072
@@ -84,7 +86,7 @@ class VisionTowerConfig(_TowerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Both towers and the width that they share."""
+    """Both towers, and the width of the vectors that they give."""
 
     text: TextTowerConfig
     vision: VisionTowerConfig
@@ -96,9 +98,9 @@ class ClipConfig:
 
     @classmethod
     def from_dict(cls, clip: object) -> Self:
-        """Read transformers' own dictionary; raises ``ValueError``."""
+        """Read a dictionary of transformers; raise ``ValueError`` if a setting is wrong."""
         if not isinstance(clip, dict):
-            raise ValueError(f"clip is no object but a {type(clip).__name__}")  # noqa: TRY004 - a wrong value to users
+            raise ValueError(f"clip is a {type(clip).__name__}, not an object")  # noqa: TRY004 - a wrong value to users
         return cls(
             text=TextTowerConfig(**_choose(clip, "text_config", TextTowerConfig)),
             vision=VisionTowerConfig(**_choose(clip, "vision_config", VisionTowerConfig)),
@@ -106,7 +108,7 @@ class ClipConfig:
         )
 
     def to_transformers(self) -> dict[str, Any]:
-        """The arguments of transformers' ``CLIPConfig``."""
+        """Return the arguments of transformers' ``CLIPConfig``."""
         return {
             "text_config": dataclasses.asdict(self.text),
             "vision_config": dataclasses.asdict(self.vision),
@@ -115,10 +117,10 @@ class ClipConfig:
 
 
 def _choose(clip: dict[str, Any], name: str, kind: type[_TowerConfig]) -> dict[str, Any]:
-    """The settings of one tower that matter."""
+    """Return the settings of one tower from which the network is built."""
     tower = clip.get(name) or {}
     if not isinstance(tower, dict):
-        raise ValueError(f"clip's {name} is no object but a {type(tower).__name__}")  # noqa: TRY004
+        raise ValueError(f"clip's {name} is a {type(tower).__name__}, not an object")  # noqa: TRY004
     known = {field.name for field in dataclasses.fields(kind)}
-    # None is what transformers writes for a setting that is not set.
+    # transformers writes None for a setting that is not set.
     return {key: value for key, value in tower.items() if key in known and value is not None}

@@ -1,7 +1,4 @@
-"""What a bundle says about its model: everything that must travel with the weights.
-
-Knows no tensors; reading and writing the file is ``bundle``'s business.
-"""
+"""A model's configuration: everything that must travel with the weights, as ``config.json`` holds it."""
 
 from __future__ import annotations
 
@@ -79,7 +76,7 @@ class HeadConfig:
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong."""
         if self.modalities not in get_args(Modalities):
-            raise ValueError(f"modalities {self.modalities!r} is none of {get_args(Modalities)}")
+            raise ValueError(f"modalities {self.modalities!r} is not one of {get_args(Modalities)}")
         check_whole("projection_dim", self.projection_dim, 1, _MAX_WIDTH)
         check_whole("hidden_dim", self.hidden_dim, 1, _MAX_WIDTH)
         check_numbers("dropout", self.dropout, 3, 0.0, 1.0)
@@ -87,10 +84,10 @@ class HeadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """How a logit becomes an answer.
+    """How a logit becomes a verdict.
 
     ``temperature`` divides the logit before it becomes a probability (Guo et al. 2017, "On Calibration of Modern Neural
-    Networks"); from the probability ``threshold`` of being non-offensive on, the answer is "non-offensive".
+    Networks"). From the probability ``threshold`` of being non-offensive upwards, the verdict is "Non-offensive".
     """
 
     offensive: str = "Offensive"
@@ -110,7 +107,7 @@ class LabelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """One classifier: ``clip`` is transformers' own CLIP configuration, as a dictionary."""
+    """One classifier. ``clip`` is the CLIP configuration of transformers, as a dictionary."""
 
     backbone: str
     clip: dict[str, Any]
@@ -120,7 +117,7 @@ class ModelConfig:
     labels: LabelConfig = LabelConfig()
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` naming what is wrong, or what does not fit together."""
+        """Raise ``ValueError`` naming the setting that is wrong or does not fit another one."""
         check_word("backbone", self.backbone, 4096)
         tower = self.read_clip()
         if self.image.size != tower.vision.image_size:
@@ -131,16 +128,16 @@ class ModelConfig:
             check_whole(name, getattr(self.text, name), 0, tower.text.vocab_size - 1)
 
     def read_clip(self) -> ClipConfig:
-        """The settings of ``clip`` that a network is built from."""
+        """Return the settings of ``clip`` from which the network is built."""
         return ClipConfig.from_dict(self.clip)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values."""
+        """Return the configuration as values that JSON can hold."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of ``to_dict``; raises ``BundleError`` naming the member that does not fit."""
+        """Read the result of ``to_dict``; raise ``BundleError`` naming the member that is missing or wrong."""
         try:
             return cls(
                 backbone=values["backbone"],

@@ -1,7 +1,7 @@
-"""The one way a meme takes: bytes and text in, verdict out.
+"""Turn a meme's bytes and text into a verdict.
 
-Does not know who asks: a TorchServe worker, an evaluation and a bulk job call the same two methods. Nor what computes:
-that is a runtime's business.
+A TorchServe worker, an evaluation and a bulk job call the same two methods, ``prepare`` and ``predict``; a runtime
+computes the logits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PreparedMeme(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """An answer: the label's word, the probability in [0, 1] of being **non-offensive**, and the offensive logit."""
+    """The answer for one meme: label, probability in [0, 1] of being **non-offensive**, and the offensive logit."""
 
     prediction: str
     probability: float
@@ -58,12 +58,15 @@ class MemePreparer:
         self.limits = limits
 
     def prepare(self, image: bytes | None, text: bytes | str | None, *, deadline: float | None = None) -> PreparedMeme:
-        """Decode one meme; raises the ``MemeError`` that says what is wrong with it.
+        """Decode one meme.
 
         Args:
             image: The bytes of a picture.
-            text: Its caption.
-            deadline: When, by ``time.monotonic``, no large picture is begun any more.
+            text: The caption.
+            deadline: The time, by ``time.monotonic``, after which a large picture is refused.
+
+        Raises:
+            MemeError: The subclass says what is wrong with the meme.
         """
         if image is None or text is None:
             raise MissingPartError("Missing image or text")
@@ -74,11 +77,11 @@ class MemePreparer:
 
 
 class Predictor(MemePreparer, abc.ABC):
-    """A model ready to judge memes; safe to call from several threads. ``runtimes`` says which kinds there are.
+    """A model that predicts memes; safe to call from several threads. ``runtimes`` chooses the implementation.
 
     Attributes:
-        precision: In which it multiplies: "f32", "bf16" or "int8".
-        num_streams: How many batches it computes at once; who comes with one more waits.
+        precision: Number format of the products: "f32", "bf16" or "int8".
+        num_streams: How many batches it computes at once; a further one waits.
     """
 
     precision: str
@@ -86,21 +89,21 @@ class Predictor(MemePreparer, abc.ABC):
 
     @abc.abstractmethod
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
-        """The offensive logit of each meme of one batch."""
+        """Return the offensive logit of each meme of one batch."""
 
     def predict(self, memes: Sequence[PreparedMeme]) -> list[Verdict]:
-        """The verdict on each meme of one batch."""
-        return [self._judge(logit) for logit in self.logits(memes)]
+        """Return the verdict on each meme of one batch."""
+        return [self._verdict(logit) for logit in self.logits(memes)]
 
     def warm_up(self, batch_size: int) -> None:
-        """Judge a blank picture alone and in a batch of ``batch_size``, so that the first client does not wait."""
+        """Predict a blank picture alone and in a batch of ``batch_size``, so that the first client does not wait."""
         blank = io.BytesIO()
         Image.new("RGB", (64, 64)).save(blank, "JPEG")
         meme = self.prepare(blank.getvalue(), "warm-up")
         for size in {1, batch_size}:
             self.predict([meme] * size)
 
-    def _judge(self, logit: float) -> Verdict:
+    def _verdict(self, logit: float) -> Verdict:
         labels = self.config.labels
         probability = non_offensive_probability(logit, labels.temperature)
         harmless = probability >= labels.threshold
@@ -108,7 +111,7 @@ class Predictor(MemePreparer, abc.ABC):
 
 
 def non_offensive_probability(logit: float, temperature: float = 1.0) -> float:
-    """``1 - sigmoid(logit / temperature)`` of the offensive logit, in the form that does not overflow."""
+    """Return ``1 - sigmoid(logit / temperature)`` of the offensive logit, without overflow."""
     scaled = logit / temperature
     if scaled < 0:
         return 1.0 / (1.0 + math.exp(scaled))
@@ -117,10 +120,10 @@ def non_offensive_probability(logit: float, temperature: float = 1.0) -> float:
 
 
 def decode_text(text: bytes | str) -> str:
-    """Text as ``str``; raises ``InvalidTextError`` naming the first byte that is not UTF-8, or a lone surrogate."""
+    """Decode UTF-8; raise ``InvalidTextError`` naming the first byte that is not UTF-8, or a lone surrogate."""
     try:
         if isinstance(text, str):
-            text.encode("utf-8")  # JSON may spell one half of a surrogate pair, which no tokenizer takes
+            text.encode("utf-8")  # JSON can express half a surrogate pair, which tokenizers refuse
             return text
         return text.decode("utf-8")
     except UnicodeEncodeError as error:

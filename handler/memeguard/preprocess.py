@@ -1,4 +1,4 @@
-"""Turn the bytes of a picture into the pixels CLIP reads; training, evaluation and serving share it."""
+"""Turn the bytes of a picture into CLIP's input pixels, in the same way in training, evaluation and serving."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_LIMITS", "IMAGE_FORMATS", "MAX_PIXELS", "DecodingLimits", "decode_image", "resize_image"]
 
 MAX_PIXELS = 50_000_000  # a 50-megapixel camera's picture
-MAX_SIDE = 20_000  # resizing needs much memory for a picture that is a mere line
-_MAX_KIND_PIXELS = {"AVIF": 25_000_000}  # where the decoder takes more memory for a pixel than others do
+MAX_SIDE = 20_000  # resizing a very long and narrow picture needs much memory
+_MAX_KIND_PIXELS = {"AVIF": 25_000_000}  # its decoder takes more memory for a pixel than others
 _MAX_DECODED_BYTES = 280 << 20  # of one picture
-_BUDGET = MemoryBudget(300 << 20)  # of all that are decoded at once in this process and in those it has started
-_EXTRA_BYTES = 4 << 20  # for buffers and what is averaged down
+_BUDGET = MemoryBudget(300 << 20)  # of all pictures decoded at once, in this process and its decoding processes
+_EXTRA_BYTES = 4 << 20  # for buffers and averaged pixels
 _READERS = {
     "JPEG": jpeg.read_jpeg,
     "PNG": png.read_png,
@@ -39,7 +39,7 @@ _READERS = {
     "BMP": bmp.read_bmp,
     "AVIF": avif.read_avif,
 }
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard, below ours: it refuses twice as many
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own check, which refuses twice as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +98,17 @@ def decode_image(
     picture, num_bytes = examine(data, limits.max_pixels, wanted_size)
     with _BUDGET.take(num_bytes):
         if deadline is not None and num_bytes > LARGE_BYTES and time.monotonic() > deadline:
-            raise BusyError(f"image ({picture.kind}, {picture.width}x{picture.height}) is one too many; send it again")
+            size = f"{picture.width}x{picture.height}"
+            raise BusyError(
+                f"image ({picture.kind}, {size}) is too large to be decoded beside others now; send it again"
+            )
         if picture.bounded and (num_bytes <= LARGE_BYTES or not wanted_size):
             return decode(picture, wanted_size, limits.timeout_s)
         return decode_apart(picture, wanted_size, limits.timeout_s, num_bytes)
 
 
 def examine(data: bytes, max_pixels: int, wanted_size: int | None) -> tuple[Picture, int]:
-    """Read a picture's header and say how many bytes of memory decoding takes; raises like ``decode_image``."""
+    """Read a picture's header and return it with the bytes of memory that decoding takes; raise as ``decode_image``."""
     if not data:
         raise MissingPartError("image is empty (0 bytes)")
     picture = _READERS[recognise(data)](data)
@@ -123,7 +126,7 @@ def _check_size(picture: Picture, max_pixels: int) -> None:
 
 
 def _decoded_bytes(picture: Picture, wanted_size: int | None) -> int:
-    """Memory that decoding takes, in bytes; raise ``ImageTooLargeError`` if it is more than one picture may."""
+    """Return the bytes of memory that decoding takes; raise ``ImageTooLargeError`` if they exceed the limit."""
     size = picture.canvas or drafted_size(picture, wanted_size)
     decoded = size[0] * size[1] * picture.bytes_per_pixel
     num_bytes = max(min(whole_bytes(picture, size), WHOLE_BYTES), decoded) + _EXTRA_BYTES + picture.scan_bytes
@@ -136,9 +139,9 @@ def _decoded_bytes(picture: Picture, wanted_size: int | None) -> int:
 
 
 def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Squash an RGB picture to a square, bicubic, as uint8 [3, size, size].
+    """Resize an RGB picture to a square, bicubic, as uint8 [3, size, size].
 
-    CLIP's own transform crops the centre; a meme's words and faces stand at its edges, so nothing is cropped here.
+    CLIP's own transform crops the centre. Nothing is cropped here, because a meme has words and faces at its edges.
     """
     square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=BOX_MARGIN)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))

@@ -1,7 +1,7 @@
-"""Read files that strangers may have made: only regular ones, only up to a limit, and no link out of a folder.
+"""Read untrusted files: only regular ones, only up to a limit, and no link out of a folder.
 
-A named pipe would block for ever, a device may never end, and a link may point at what nobody meant to share. Needs
-Linux: the kernel itself says which file a descriptor belongs to, so that no change of a link comes in between.
+A named pipe would block for ever, a device may never end, and a link may lead to a private file. Needs Linux: the
+kernel itself says which file a descriptor belongs to, so that a link cannot be changed in between.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ FilePath = str | bytes | os.PathLike[str]
 
 
 class RefusedFileError(OSError):
-    """A file that is there but is not read; ``strerror`` says why, ``errno`` is EFBIG if it is only too large."""
+    """The file exists but is refused. ``strerror`` says why; ``errno`` is EFBIG if the file is only too large."""
 
 
 def open_regular(path: FilePath, *, max_bytes: int, root: FilePath | None = None) -> int:
-    """Open a regular file for reading; a named pipe or a device is not opened at all.
+    """Open a regular file for reading, without ever opening a named pipe or a device.
 
     Args:
         path: The file.
-        max_bytes: The size above which it is refused.
-        root: A folder that the file must lie in after all links have been followed; anywhere if not given.
+        max_bytes: Largest size.
+        root: A folder that must contain the file after all links have been followed; any place if None.
 
     Returns:
         A descriptor, which the caller closes.
 
     Raises:
-        RefusedFileError: It is no regular file, too large, or outside ``root``.
-        OSError: It is not there or cannot be read.
-        ValueError: No file can have such a name.
+        RefusedFileError: It is not a regular file, too large, or outside ``root``.
+        OSError: It does not exist or cannot be read.
+        ValueError: The path cannot be a file's name.
     """
     found = os.open(path, os.O_PATH | os.O_CLOEXEC)  # a handle on the file that does not open it
     try:
@@ -61,12 +61,12 @@ def open_regular(path: FilePath, *, max_bytes: int, root: FilePath | None = None
 
 
 def read_regular(path: FilePath, *, max_bytes: int, root: FilePath | None = None) -> bytes:
-    """The bytes of a regular file; arguments and errors as ``open_regular``'s."""
+    """Return the bytes of a regular file; arguments and errors are those of ``open_regular``."""
     fd = open_regular(path, max_bytes=max_bytes, root=root)
     try:
         # One call for nearly every file; Python's own stream would cost as much as all the checks.
         content = os.read(fd, os.fstat(fd).st_size + 1)
-        while (rest := os.read(fd, _BLOCK_BYTES)) and len(content) <= max_bytes:  # it may grow meanwhile
+        while (rest := os.read(fd, _BLOCK_BYTES)) and len(content) <= max_bytes:  # the file may grow meanwhile
             content += rest
     finally:
         os.close(fd)
@@ -76,7 +76,7 @@ def read_regular(path: FilePath, *, max_bytes: int, root: FilePath | None = None
 
 
 def read_picture(path: FilePath, *, root: FilePath | None = None) -> bytes:
-    """The bytes of a picture file of at most ``MAX_PICTURE_BYTES``; errors as ``open_regular``'s."""
+    """Return the bytes of a picture file of at most ``MAX_PICTURE_BYTES``; errors are those of ``open_regular``."""
     return read_regular(path, max_bytes=MAX_PICTURE_BYTES, root=root)
 
 
@@ -94,5 +94,5 @@ def _check_inside(fd: int, path: FilePath, root: FilePath) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _resolve(folder: str | bytes) -> bytes:
-    """``folder`` without links, with a slash at its end; looked up once, for a million pictures ask."""
+    """Return ``folder`` without links, with a slash at its end; cached, because a million pictures ask for it."""
     return os.path.join(os.fsencode(os.path.realpath(folder)), b"")  # noqa: PTH118

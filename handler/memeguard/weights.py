@@ -1,7 +1,4 @@
-"""Check a network's weights before anybody relies on them: names, shapes, types, values, and that they give an answer.
-
-Does not know where the weights come from.
-"""
+"""Check a network's weights: names, shapes, types, values, and that they give a logit."""
 
 from __future__ import annotations
 
@@ -26,10 +23,10 @@ _DTYPES: Final = ("F16", "BF16", "F32")
 
 
 def check_header(path: Path, expected: Mapping[str, Tensor]) -> None:
-    """Compare the header of a safetensors file with the tensors that a network has; no tensor is read.
+    """Compare the header of a safetensors file with a network's tensors, without reading them.
 
     Raises:
-        BundleError: Names the tensor that is missing, not known, or of another shape or type.
+        BundleError: A tensor is missing, unknown, or of another shape or type; the message names it.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -46,7 +43,7 @@ def _compare(name: str, found: Mapping[str, tuple[tuple[int, ...], str]], expect
     if name not in found:
         return f"it lacks the tensor {name}"
     if name not in expected:
-        return f"it has a tensor that the network has not, {name}"
+        return f"it has a tensor that the network lacks, {name}"
     (shape, dtype), wanted = found[name], tuple(expected[name].shape)
     if shape != wanted:
         return f"size mismatch of {name}: {list(shape)} in the file, {list(wanted)} in the network"
@@ -56,7 +53,7 @@ def _compare(name: str, found: Mapping[str, tuple[tuple[int, ...], str]], expect
 
 
 def allocate(classifier: MemeClassifier) -> None:
-    """Give a network that was built on the device "meta" memory for its weights, and the few tensors no file holds."""
+    """Allocate the weights of a network built on the device "meta", and fill the tensors that no file holds."""
     classifier.to_empty(device="cpu")
     stored = classifier.state_dict().keys()
     for name, buffer in classifier.named_buffers():
@@ -67,7 +64,7 @@ def allocate(classifier: MemeClassifier) -> None:
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ``BundleError`` naming a tensor with a value that is not a number, or is none of a trained network."""
+    """Raise ``BundleError`` naming a tensor with a value that is not a number, or too large for a trained network."""
     for name, tensor in tensors.items():
         if tensor.numel():
             low, high = (one.item() for one in tensor.aminmax())
@@ -77,8 +74,8 @@ def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 @torch.inference_mode()
-def judge_blank(classifier: MemeClassifier) -> float:
-    """The logit of a blank picture with the longest caption there is, whose tokens are spread over the vocabulary."""
+def predict_blank(classifier: MemeClassifier) -> float:
+    """Return the logit of a blank picture with the longest caption, whose tokens are spread over the vocabulary."""
     text, size = classifier.config.text, classifier.config.image.size
     vocab_size = classifier.clip.config.text_config.vocab_size
     ids = torch.linspace(0, vocab_size - 1, text.context_length - 2).long().tolist()

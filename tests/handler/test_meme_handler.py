@@ -274,7 +274,7 @@ def test_large_pictures_that_come_too_many_at_once_are_to_be_sent_again(model_di
     assert [status for status, _ in statuses] == [503, 200]
     assert (answers[0]["code"], answers[0]["detail"]) == (
         "busy",
-        "image (PNG, 5000x5000) is one too many; send it again",
+        "image (PNG, 5000x5000) is too large to be decoded beside others now; send it again",
     )
 
 

@@ -222,7 +222,7 @@ def test_a_model_that_cannot_be_is_refused(copy: Path, change: dict[str, object]
 
 def test_unknown_modalities_are_named(copy: Path) -> None:
     edit_config(copy, lambda content: content["model"]["head"].update(modalities="sound"))
-    with pytest.raises(BundleError, match=r"modalities 'sound' is none of .*'both', 'image', 'text'"):
+    with pytest.raises(BundleError, match=r"modalities 'sound' is not one of .*'both', 'image', 'text'"):
         load_bundle(copy)
 
 
@@ -314,7 +314,7 @@ def test_saving_in_half_precision_twice_writes_the_same_bytes(rounded: Bundle, t
         ("head", {"projection_dim": 2**40}, "projection_dim is 1099511627776; it must be a whole number"),
         ("head", {"dropout": [0.1, 0.2, None]}, "dropout is None; it must be a number"),
         ("labels", {"threshold": True}, "threshold is True; it must be a number"),
-        ("clip", {"text_config": 7}, "text_config is no object but a int"),
+        ("clip", {"text_config": 7}, "text_config is a int, not an object"),
         ("clip", {"projection_dim": "wide"}, "projection_dim is 'wide'"),
     ],
 )
@@ -361,7 +361,7 @@ def test_tensors_that_are_missing_unknown_or_of_another_type_are_named(bundle_fo
     name = "head.classifier.1.bias"
     changes: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
         f"lacks the tensor {name}": lambda tensors: tensors.pop(name),
-        "has a tensor that the network has not, more": lambda tensors: tensors.update(more=torch.zeros(1)),
+        "has a tensor that the network lacks, more": lambda tensors: tensors.update(more=torch.zeros(1)),
         f"{name} is of type I64": lambda tensors: tensors.update({name: tensors[name].long()}),
     }
     for number, (message, change) in enumerate(changes.items()):

@@ -106,7 +106,7 @@ def test_extreme_logits_do_not_overflow() -> None:
 
 
 def test_a_positive_logit_is_offensive(predictor: TorchPredictor) -> None:
-    verdicts = [predictor._judge(logit) for logit in (5.0, -5.0)]
+    verdicts = [predictor._verdict(logit) for logit in (5.0, -5.0)]
     assert [verdict.prediction for verdict in verdicts] == ["Offensive", "Non-offensive"]
     assert verdicts[0].probability < 0.01
     assert verdicts[1].probability > 0.99
@@ -117,8 +117,8 @@ def test_the_threshold_itself_is_harmless(small_bundle: Bundle) -> None:
     predictor = TorchPredictor(small_bundle)
     labels = dataclasses.replace(predictor.config.labels, threshold=non_offensive_probability(0.7))
     predictor.config = dataclasses.replace(predictor.config, labels=labels)
-    assert predictor._judge(0.7).probability == labels.threshold
-    predictions = [predictor._judge(logit).prediction for logit in (0.6999, 0.7, 0.7001)]
+    assert predictor._verdict(0.7).probability == labels.threshold
+    predictions = [predictor._verdict(logit).prediction for logit in (0.6999, 0.7, 0.7001)]
     assert predictions == ["Non-offensive", "Non-offensive", "Offensive"]
 
 

@@ -1,4 +1,4 @@
-"""What is done to a running server, and what it must keep while that happens: right answers, honest losses, truth."""
+"""Faults injected into a running server, and the promises it must keep meanwhile: right answers and honest errors."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _RATE: Final = 8.0  # requests a second: light load
 _DEADLINE_S: Final = 35.0  # 30 s for a prediction, and what the proxy needs around it
 _HONEST: Final = frozenset({502, 503, 504})
-_READY_LIE_S: Final = 5.0  # /readyz may lag behind what predictions show by so much
-_CALM: Final = 10  # right answers in a row that make a healed server
+_READY_LIE_S: Final = 5.0  # how far /readyz may lag behind predictions
+_CALM: Final = 10  # right answers in a row after which a server counts as healed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,10 @@ class Fault:
     """Something that is done to a server.
 
     Attributes:
-        name: What it is, in words.
-        inject: Does it, and undoes what does not end by itself.
-        heal_s: Within which everything is as before.
-        closes: Whether connections may be refused or cut meanwhile: the proxy itself is hit.
+        name: The fault, in words.
+        inject: Injects the fault, and undoes it if it does not end by itself.
+        heal_s: Seconds within which the server must have recovered.
+        closes: Whether connections may be refused or cut meanwhile, because the proxy itself is hit.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Victim:
-    """A server, its temp folder, and a way to its processes."""
+    """A server, its temporary folder, and access to its processes."""
 
     server: Server
     tmp: Path
 
     def processes(self, group: str) -> list[psutil.Process]:
-        """The processes of one group, see ``tests.soak.memory``."""
+        """Return the processes of one group, see ``tests.soak.memory``."""
         return find_processes(self.server.process).get(group, [])
 
     def signal(self, group: str, number: signal.Signals, *, which: int = 0) -> None:
@@ -76,7 +76,7 @@ class Victim:
 
 @dataclass
 class Watch:
-    """What was seen while a fault was there."""
+    """Observations during a fault."""
 
     answers: list[Answer] = field(default_factory=list)
     ready: list[tuple[float, bool]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Watch:
 
 
 class Observer:
-    """Sends memes and asks /readyz until the server is as before, or the fault's time is over."""
+    """Sends memes and asks /readyz until the server has recovered or the fault's time is over."""
 
     def __init__(self, victim: Victim, *, memes: Memes | None = None) -> None:
         self._victim = victim
@@ -93,7 +93,7 @@ class Observer:
         self.verdicts = Verdicts(self._memes, self._port)
 
     def observe(self, fault: Fault) -> Watch:
-        """Inject ``fault`` under load and watch until it has healed."""
+        """Inject ``fault`` under load and observe until the server has recovered."""
         watch, done = Watch(), threading.Event()
         threads = [threading.Thread(target=each, args=(watch, done)) for each in (self._load, self._ask_readiness)]
         for thread in threads:
@@ -120,7 +120,7 @@ class Observer:
                 watch.ready.append((time.monotonic(), is_ready))
 
     def _wait_for_calm(self, heal_s: float) -> float | None:
-        """Seconds until ``_CALM`` memes in a row are answered, None if it takes more than ``heal_s``."""
+        """Return the seconds until ``_CALM`` memes in a row are answered; None after ``heal_s``."""
         begin, num_good = time.monotonic(), 0
         while num_good < _CALM:
             if time.monotonic() - begin > heal_s:
@@ -135,7 +135,7 @@ class Observer:
 
 
 def find_broken_promises(watch: Watch, fault: Fault, verdicts: Verdicts) -> list[str]:
-    """What was seen and must not be."""
+    """Return the observations that break a promise."""
     broken = [f"wrong answer {each}" for each in watch.answers if each.status == 200 and not verdicts.is_right(each)]
     for each in watch.answers:
         is_closed = each.status == NO_ANSWER and fault.closes
@@ -148,7 +148,7 @@ def find_broken_promises(watch: Watch, fault: Fault, verdicts: Verdicts) -> list
 
 
 def _find_lies(watch: Watch) -> list[str]:
-    """Times at which /readyz said yes though for long no prediction succeeded."""
+    """Return the times at which /readyz said yes although no prediction around them succeeded."""
     good = [answer.ended_s for answer in watch.answers if answer.status == 200]
     lies = []
     for asked_s, is_ready in watch.ready:
@@ -159,7 +159,7 @@ def _find_lies(watch: Watch) -> list[str]:
 
 
 def _remove_model(victim: Victim) -> None:
-    """What a cleaner of temp folders does; the worker notices when it is started again."""
+    """Remove unpacked models, as a cleaner of temporary folders does; a restarted worker cannot load them."""
     for folder in victim.tmp.rglob("models"):
         shutil.rmtree(folder, ignore_errors=True)
     victim.signal("workers", signal.SIGKILL)
@@ -192,7 +192,7 @@ def _hold_port(victim: Victim) -> None:
 
 
 def _fill_disk(victim: Victim) -> None:
-    """Leave no byte in the folder of logs and keys for a while; only where that is a file system of its own."""
+    """Fill the file system of logs and keys for a while; only if it is a separate one."""
     filler = victim.server.run_dir / "filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         for _ in range(1024):

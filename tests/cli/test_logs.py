@@ -1,4 +1,4 @@
-"""A log is bounded in size and rate, and a disk that is full or hangs does not hold up who writes it."""
+"""A log is limited in size and rate, and a disk that is full or hangs does not delay the program."""
 
 from __future__ import annotations
 

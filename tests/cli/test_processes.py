@@ -1,4 +1,4 @@
-"""Programs end with whoever started them, however either ends; real programs, small ones."""
+"""Programs end with the process that started them, however either ends. Small real programs stand for the servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder is one server's alone, and what a killed server left is ended, if it is certainly its."""
+"""One server at a time uses a run folder, and processes left by a killed server are ended if they carry its mark."""
 
 from __future__ import annotations
 

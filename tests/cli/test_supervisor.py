@@ -1,4 +1,4 @@
-"""What dies is started again, more slowly each time, and given up in the end; real programs, small ones."""
+"""A server that dies is started again, with longer delays, until the supervisor gives up; small real programs."""
 
 from __future__ import annotations
 

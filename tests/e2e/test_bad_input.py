@@ -1,4 +1,4 @@
-"""Whatever a client sends gets the status the contract names, harms nobody else, and kills no worker."""
+"""Every bad request gets the status of the contract, disturbs no other request, and kills no worker."""
 
 from __future__ import annotations
 

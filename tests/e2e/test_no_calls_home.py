@@ -1,6 +1,6 @@
-"""No command talks to anybody but whom the user named, nor writes anywhere but where the user said.
+"""No command talks to a host that the user did not name, nor writes where the user did not say.
 
-strace sees every process that a command starts, whatever it is written in: Python, Java, Rust or C++.
+strace sees every process that a command starts, in any language: Python, Java, Rust or C++.
 """
 
 from __future__ import annotations

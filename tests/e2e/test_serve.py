@@ -1,4 +1,4 @@
-"""`memeguard serve` and `make serve`: one clear line when they cannot start, nothing left when they end."""
+"""`memeguard serve` and `make serve`: one clear line if they cannot start, nothing left when they end."""
 
 from __future__ import annotations
 

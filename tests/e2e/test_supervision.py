@@ -1,4 +1,4 @@
-"""Whatever of a real server dies is started again, and a killed `memeguard serve` leaves nothing behind."""
+"""Every part of a real server that dies is started again, and a killed `memeguard serve` leaves nothing behind."""
 
 from __future__ import annotations
 

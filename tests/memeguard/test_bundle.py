@@ -1,4 +1,4 @@
-"""A bundle is read back as it was written; one that is not whole is refused in words, and none is ever overwritten."""
+"""A bundle is read back as it was written. An incomplete one is refused with a reason, and none is overwritten."""
 
 from __future__ import annotations
 

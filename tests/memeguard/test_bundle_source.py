@@ -1,4 +1,4 @@
-"""An archive is opened only if it stays in its folder, within its limit, and holds a bundle."""
+"""An archive is opened only if its members stay in its folder and within its limits, and it holds a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions become chunks of token ids, whatever characters they have; nothing is cut off, too much is refused."""
+"""Captions become chunks of token ids, with any characters. Nothing is cut off; too much is refused."""
 
 from __future__ import annotations
 

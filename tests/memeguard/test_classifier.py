@@ -1,4 +1,4 @@
-"""The towers give what transformers' own CLIP gives, batches do not mix memes, and the head learns interactions."""
+"""The towers compute what transformers' CLIP does, batches do not mix memes, and the head learns interactions."""
 
 from __future__ import annotations
 

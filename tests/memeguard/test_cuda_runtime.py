@@ -1,4 +1,4 @@
-"""Judging on a GPU: recorded or not, in whatever batch, a meme gets the answer that the reference gives."""
+"""On a GPU, a meme gets the answer of the reference, in any batch, with and without recorded graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes and text in, verdict out: what a probability means, and what is said of a meme that cannot be judged."""
+"""Bytes and text become a verdict; a meme that cannot be predicted gets an error that says why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From bytes to pixels: what people post is read, upright and in RGB; what cannot be read is named, never a crash."""
+"""Pictures that people post are decoded, upright and in RGB. Others are refused with a reason, and nothing crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same meme need not be judged twice; another one always is."""
+"""The same meme needs no second inference; another one always does."""
 
 from __future__ import annotations
 

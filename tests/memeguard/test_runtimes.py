@@ -1,4 +1,4 @@
-"""Which runtime judges a bundle, and that each says what the reference says."""
+"""The right runtime is chosen for a bundle, and each gives the verdicts of the reference."""
 
 from __future__ import annotations
 

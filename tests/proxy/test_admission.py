@@ -1,7 +1,4 @@
-"""What there is no room for is refused, and what there is room for is not.
-
-Does not know HTTP: requests are threads here.
-"""
+"""Requests beyond the limits are refused, and others are not; requests are threads here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The routes answer as promised, in front of a real TorchServe whose worker does what a text asks for.
 
-Does not know the wire: requests come from Flask's test client.
+Requests come from Flask's test client; ``test_gunicorn`` uses real connections.
 """
 
 from __future__ import annotations

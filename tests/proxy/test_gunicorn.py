@@ -1,7 +1,4 @@
-"""What reaches a client over a real connection, from the proxy under its own gunicorn configuration.
-
-Does not know what the answers say, only that they arrive.
-"""
+"""Answers reach a client over a real connection, from the proxy under its own gunicorn configuration."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Too much is refused at once, too slow takes nothing from others, and neither writes into the log.
-
-Does not know the limits' arithmetic; test_admission does.
-"""
+"""Under overload, the proxy refuses at once, slow clients do not delay others, and the log holds nothing of clients."""
 
 from __future__ import annotations
 

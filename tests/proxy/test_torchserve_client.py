@@ -1,7 +1,4 @@
-"""The client keeps its keys fresh and tells apart the ways in which TorchServe may fail it.
-
-Does not know HTTP from the outside: routes and forms are tested elsewhere.
-"""
+"""The client renews its keys, and distinguishes the failures of TorchServe."""
 
 from __future__ import annotations
 

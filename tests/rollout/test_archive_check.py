@@ -1,4 +1,4 @@
-"""Archives are compared with their cards, and nothing in them is believed to be small, plain or where it says."""
+"""Archives are compared with their cards, and their members are checked before anything is unpacked."""
 
 from __future__ import annotations
 

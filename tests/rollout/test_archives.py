@@ -1,4 +1,4 @@
-"""What a model store holds and which version is the default; whatever TorchServe would skip is refused by name."""
+"""The archives of a model store are found and the default is chosen; what TorchServe would skip is refused by name."""
 
 from __future__ import annotations
 

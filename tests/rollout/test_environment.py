@@ -1,4 +1,4 @@
-"""What of the environment the servers get."""
+"""The servers get an allow-list of environment variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporary folders of runs that are over are removed, others are not; and losses in one are noticed."""
+"""Temporary folders of runs that have ended are removed, others are not; lost files are noticed."""
 
 from __future__ import annotations
 

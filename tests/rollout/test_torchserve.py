@@ -1,4 +1,4 @@
-"""How TorchServe is started: its settings, its environment, its command. Starting it is for the end-to-end tests."""
+"""TorchServe's launch: settings, environment and command. The end-to-end tests launch it."""
 
 from __future__ import annotations
 

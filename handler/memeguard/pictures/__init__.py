@@ -1,5 +1,5 @@
-"""Decode pictures of strangers within a budget of memory and time.
+"""Decode untrusted pictures within limits of memory and time.
 
-``kinds`` says what a file is, a module per format reads its header, ``decoding`` makes pixels of it, and ``process``
-does so in a process of its own where a header cannot bound the cost.
+``kinds`` recognises the format, a module per format reads the header, and ``decoding`` decodes the pixels. ``process``
+does so in a separate process if the header cannot bound the cost.
 """

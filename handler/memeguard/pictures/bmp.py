@@ -12,7 +12,7 @@ _RLE = {1, 2}
 
 
 def read_bmp(data: bytes) -> Picture:
-    """Read size, depth and compression; which kinds there are is Pillow's business."""
+    """Read size, depth and compression; Pillow refuses the kinds of BMP that it cannot decode."""
     try:
         (header_bytes,) = struct.unpack_from("<L", data, 14)
         if header_bytes == _OLD_HEADER_BYTES:
@@ -22,7 +22,7 @@ def read_bmp(data: bytes) -> Picture:
             width, height, _, depth, compression = struct.unpack_from("<LlHHL", data, 18)
     except struct.error:
         raise DamagedImageError(f"image (BMP, {len(data)} bytes) has a damaged header: it is cut off") from None
-    palette_bytes = 4 if compression in _RLE else 1  # what is run-length coded is unpacked twice before it is read
+    palette_bytes = 4 if compression in _RLE else 1  # run-length coded pixels are unpacked twice
     return Picture(
         kind="BMP",
         width=width,

@@ -1,4 +1,4 @@
-"""Share an amount of memory between threads."""
+"""Share a memory limit between threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class MemoryBudget:
-    """So many bytes for all decoders of a process together; whoever wants more than is left waits."""
+    """A number of bytes for all decoders of a process; a thread that wants more than is left waits."""
 
     def __init__(self, num_bytes: int) -> None:
         self.num_bytes = num_bytes
@@ -20,7 +20,7 @@ class MemoryBudget:
 
     @contextmanager
     def take(self, num_bytes: int) -> Iterator[None]:
-        """Hold ``num_bytes``, or all there are if that is less, for the time of a with block."""
+        """Hold ``num_bytes``, or the whole budget if that is less, for the length of a with block."""
         wanted = min(num_bytes, self.num_bytes)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)

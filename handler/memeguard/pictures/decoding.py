@@ -1,4 +1,4 @@
-"""Make pixels of a picture: decode it as small as possible, lay it on white, convert it to RGB, turn it upright."""
+"""Decode a picture as small as possible, on white, in RGB and upright."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from memeguard.pictures.scaling import DRAFT_MARGIN, WHOLE_BYTES, shrink_factors
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
-_BLOCK_BYTES = 16 * 1024  # that a decoder is given at once, between two looks at the clock
-_BAND_PIXELS = 1_000_000  # converted at once of a picture that is averaged down
+_BLOCK_BYTES = 16 * 1024  # that a decoder reads between two checks of the time limit
+_BAND_PIXELS = 1_000_000  # that are converted at once of a picture that is averaged down
 _EXIF_ORIENTATION = 0x0112
-# Pillow's classes, and not Image.open: that one calls a JPEG which declares further pictures something else, and then
-# neither counts its scans nor decodes it at a smaller size.
+# Pillow's classes instead of Image.open, which opens a JPEG that declares further pictures as MPO, and then neither
+# counts its scans nor decodes it at a smaller size.
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -45,36 +45,36 @@ _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
 
 
 class TimedBytes(io.BytesIO):
-    """Bytes that can be read for some seconds only; what reads them may be in any thread."""
+    """Bytes that can be read for a limited time, from any thread."""
 
     def __init__(self, data: bytes, timeout_s: float) -> None:
         super().__init__(data)
         self._timeout_s, self._deadline = timeout_s, time.monotonic() + timeout_s
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read like ``BytesIO``; raise ``SlowImageError`` if the time is over."""
+        """Read as ``BytesIO`` does; raise ``SlowImageError`` after the time limit."""
         if time.monotonic() > self._deadline:
             raise SlowImageError(f"image takes over {self._timeout_s} s to decode")
         return super().read(size)
 
 
 def decode(picture: Picture, wanted_size: int | None, timeout_s: float | None) -> Image.Image:
-    """Decode ``picture`` upright, in RGB, on white; one of many pixels is averaged down if a size is wanted.
+    """Decode ``picture`` upright, in RGB, on white; average a large one down if ``wanted_size`` is given.
 
     Raises:
-        SlowImageError: The decoder was given bytes for more than ``timeout_s``.
-        ImageTooLargeError: It takes more memory than it may.
-        DamagedImageError: It cannot be decoded.
+        SlowImageError: The decoder was still reading after ``timeout_s``.
+        ImageTooLargeError: Decoding takes more memory than allowed.
+        DamagedImageError: The picture cannot be decoded.
     """
     try:
         return turn_upright(*_decode_rgb(picture, wanted_size, timeout_s))
     except MemeError as error:
         failure = error
     except MemoryError:
-        failure = ImageTooLargeError(f"image ({_name(picture)}) takes more memory to decode than a picture may")
-    except Exception as error:  # noqa: BLE001 - decoders raise what they stumble over: OSError, SyntaxError, struct.error
+        failure = ImageTooLargeError(f"image ({_name(picture)}) takes more memory to decode than one picture may take")
+    except Exception as error:  # noqa: BLE001 - decoders raise many kinds: OSError, SyntaxError, struct.error
         failure = DamagedImageError(f"image ({_name(picture)}) cannot be decoded: {error}")
-    raise detached(failure)  # outside of any except block, or else it would get a cause again
+    raise detached(failure)  # outside of the except blocks, which would set a cause again
 
 
 def _name(picture: Picture) -> str:
@@ -96,7 +96,7 @@ def _decode_rgb(picture: Picture, wanted_size: int | None, timeout_s: float | No
         frame = _shrink(image, factors)
         return lay_on_canvas(frame, picture.canvas, picture.offset, factors) if picture.canvas else frame, orientation
     except BaseException:
-        image.close()  # or else its pixels live as long as somebody keeps the error
+        image.close()  # otherwise the pixels stay in memory as long as the error
         raise
 
 
@@ -109,7 +109,7 @@ def _open(picture: Picture, timeout_s: float | None) -> ImageFile.ImageFile:
         if str(error).startswith("Unsupported BMP"):
             reason = str(error).removeprefix("Unsupported BMP ")
             raise UnsupportedImageError(
-                f"image ({_name(picture)}) is a BMP of a kind that is not read here: {reason}; save it as a PNG"
+                f"image ({_name(picture)}) is a BMP of an unsupported kind: {reason}; save it as a PNG"
             ) from None
         raise
     if image.width * image.height > picture.width * picture.height:
@@ -122,7 +122,7 @@ def _open(picture: Picture, timeout_s: float | None) -> ImageFile.ImageFile:
 
 
 def _shrink(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
-    """Convert to RGB, and average so many columns and rows into one meanwhile, band by band."""
+    """Convert to RGB and average ``factors`` columns and rows into one, band by band."""
     if factors == (1, 1):
         return to_rgb(image)
     width, height = image.size
@@ -135,7 +135,7 @@ def _shrink(image: Image.Image, factors: tuple[int, int]) -> Image.Image:
 
 
 def _decode_webp(picture: Picture, wanted_size: int | None) -> Image.Image:
-    """Decode a large WEBP with libwebp itself, at a smaller size if one is wanted."""
+    """Decode a large WEBP with libwebp itself, at a smaller size if ``wanted_size`` is given."""
     factors = shrink_factors(picture, (picture.width, picture.height), wanted_size)
     data, offset = webp.still_frame(picture.data)
     width, height = webp.frame_size(data)

@@ -1,4 +1,4 @@
-"""What the header of a picture says, before any decoder sees the picture."""
+"""The header of a picture, which is read before any decoder runs."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import struct
 from dataclasses import dataclass
 
 _ORIENTATION = 0x0112
-_MAX_EXIF_TAGS = 1000  # looked at; cameras write under a hundred
+_MAX_EXIF_TAGS = 1000  # that are read; cameras write fewer than a hundred
 _SHORT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture's header, and as much of its file as its pixels need.
+    """A picture's header, and the part of its file that the pixels need.
 
     Attributes:
         kind: Pillow's name of the format.
-        width: In pixels, as stored: before the orientation is undone.
-        height: In pixels, as stored.
-        data: The file without metadata, further frames and whatever else the first frame does without.
+        width: Width in pixels, as stored, before the orientation is applied.
+        height: Height in pixels, as stored.
+        data: The file without metadata, further frames and anything else that the first frame does not need.
         num_bytes: Size of the file as it was sent.
-        opaque: Whether it is decoded to RGB at once, and nothing else is made of it at full size.
-        bytes_per_pixel: Memory that its decoder takes for each pixel, if it is decoded at full size.
-        scan_bytes: Memory that a JPEG of several scans takes beside its pixels, at whatever size it is decoded.
-        orientation: EXIF's, 1 to 8.
-        canvas: Size of the screen that a GIF's frame is drawn on; other formats have none.
-        offset: Where on the canvas the frame begins.
+        opaque: Whether the decoder gives RGB at once, without another copy at full size.
+        bytes_per_pixel: Memory of the decoder for each pixel at full size.
+        scan_bytes: Further memory of a JPEG with several scans, at whatever size it is decoded.
+        orientation: EXIF orientation, 1 to 8.
+        canvas: Size of the canvas of a GIF's frame; None for other formats.
+        offset: Left and top of the frame on the canvas.
         depth: Bits of a PNG's sample; 0 for other formats.
-        bounded: Whether the header bounds what decoding costs. If not, it is done in a process of its own.
+        bounded: Whether the header bounds the cost of decoding; if not, it runs in a separate process.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Picture:
 
 
 def read_orientation(exif: bytes) -> int:
-    """Read the orientation from an EXIF block as browsers do: one SHORT in the first directory; 1 if there is none."""
+    """Read the orientation from an EXIF block as browsers do: one SHORT in the first directory; otherwise 1."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(tiff[:4]))
     if order is None:

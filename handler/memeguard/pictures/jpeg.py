@@ -1,6 +1,6 @@
-"""Read the header of a JPEG: size, orientation, and what its scans cost.
+"""Read the header of a JPEG: size, orientation, and the cost of its scans.
 
-Phones write a JPEG followed by further pictures (MPO: a gain map, a depth map); the first one is read as any JPEG.
+Phones write a JPEG followed by further pictures (MPO: a gain map, a depth map); the first is read as any JPEG.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import NamedTuple
 from memeguard.errors import DamagedImageError, SlowImageError, UnsupportedImageError
 from memeguard.pictures.header import Picture, read_orientation
 
-_MAX_SEGMENTS = (
-    10_000  # before the first scan; real ones have under 300, most of them a colour profile's or a preview's
-)
-_MAX_SCANS = 100  # real ones have about ten, and each costs a pass over all pixels
-_MAX_SCANNED_SAMPLES = 1_000_000_000  # of all scans and colours
+_MAX_SEGMENTS = 10_000  # before the first scan; real files have fewer than 300, mostly colour profiles and previews
+_MAX_SCANS = 100  # real files have about ten, and each costs a pass over all pixels
+_MAX_SCANNED_SAMPLES = 1_000_000_000  # of all scans and colours together
 _SOI, _EOI, _SOS, _COM, _APP1 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1
 _BARE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
-_DROPPED = {_COM, *range(0xE1, 0xEE), 0xEF}  # no decoder reads them; APP0 and APP14 say which colours are meant
+_DROPPED = {_COM, *range(0xE1, 0xEE), 0xEF}  # decoders do not read them; APP0 and APP14 define the colours
 _READABLE = {0xC0, 0xC1, 0xC2}
 _OTHER_KINDS = {0xC3: "lossless", **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical")}
 _OTHER_KINDS |= {0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded", 0xCB: "arithmetic-coded"}
@@ -27,7 +25,7 @@ _MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # in a scan: neither a stuf
 
 
 class _Frame(NamedTuple):
-    """A SOF segment; ``samples`` are those of each component."""
+    """A SOF segment; ``samples`` is the number of each component's samples."""
 
     progressive: bool
     width: int
@@ -70,7 +68,7 @@ def read_jpeg(data: bytes) -> Picture:
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
-    """The marker at or after ``position``, and where its content starts."""
+    """Return the marker at or after ``position``, and where its content starts."""
     found = _MARKER.search(data, position)
     if not found:
         raise DamagedImageError(f"image (JPEG, {len(data)} bytes) has a damaged header: it ends before its pixels")
@@ -84,7 +82,7 @@ def _length(data: bytes, start: int) -> int:
 def _read_frame(marker: int, content: bytes) -> _Frame:
     if marker in _OTHER_KINDS:
         raise UnsupportedImageError(
-            f"image is a JPEG of a kind that browsers do not show either ({_OTHER_KINDS[marker]}); "
+            f"image is a JPEG of a kind that browsers do not show ({_OTHER_KINDS[marker]}); "
             "save it as an ordinary JPEG or a PNG"
         )
     try:
@@ -99,7 +97,7 @@ def _read_frame(marker: int, content: bytes) -> _Frame:
 
 
 def _scan_bytes(data: bytes, start: int, frame: _Frame) -> int:
-    """Bytes of coefficients a decoder keeps: none if all is in one scan. Refuse too many scans."""
+    """Return the bytes of coefficients that a decoder keeps, 0 for a single scan; refuse too many scans."""
     first = data[start + 2] if start + 2 < len(data) else 0
     if not frame.progressive and first == len(frame.samples) and data.count(b"\xff\xda", start) == 0:
         return 0

@@ -1,4 +1,4 @@
-"""Say what a file is by its first bytes: a picture that is read here, or what it seems to be and what to do."""
+"""Recognise a file by its first bytes: a supported picture, or what it seems to be and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from memeguard.errors import UnsupportedImageError
 
-# Formats people post. TIFF is left out on purpose: no browser shows it, and its decoder has a long record of holes.
+# Formats that people post. TIFF is excluded: no browser shows it, and its decoder has a long record of vulnerabilities.
 IMAGE_FORMATS: Final = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
 _LOOKED_AT: Final = 1024
 _SAVE = "save it as a JPEG or PNG"
@@ -56,7 +56,7 @@ def recognise(data: bytes) -> str:
     """Return which of ``IMAGE_FORMATS`` ``data`` starts as.
 
     Raises:
-        UnsupportedImageError: It is none; the message says what it seems to be, and what to do.
+        UnsupportedImageError: It is none of them; the message says what it seems to be, and what to do.
     """
     start = data[:_LOOKED_AT]
     for pattern, name in _READABLE:
@@ -69,7 +69,7 @@ def recognise(data: bytes) -> str:
 
 
 def unsupported(num_bytes: int, seeming: str, advice: str) -> UnsupportedImageError:
-    """The error for a file that is not read here, in words for the person who sent it."""
+    """Return the error for an unsupported file, in words for the person who sent it."""
     readable = ", ".join(IMAGE_FORMATS)
     return UnsupportedImageError(
         f"image ({num_bytes} bytes) is not a picture in one of {readable}: it seems to be {seeming}; {advice}"
@@ -84,11 +84,11 @@ def _guess(start: bytes, brands: set[bytes]) -> tuple[str, str]:
     for pattern, name, advice in _PATTERNS:
         if pattern.match(start):
             return name, advice
-    return "of no kind that is known here", _SAVE
+    return "of an unknown kind", _SAVE
 
 
 def _brands(start: bytes) -> set[bytes]:
-    """The brands of an ISO media file (ISO 14496-12, ``ftyp``); none if it is another file."""
+    """Return the brands of an ISO media file (ISO 14496-12, ``ftyp``); an empty set for other files."""
     if start[4:8] != b"ftyp":
         return set()
     (length,) = struct.unpack_from(">L", start)

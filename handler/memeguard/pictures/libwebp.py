@@ -1,8 +1,8 @@
-"""Decode a WEBP at a smaller size, with the libwebp that Pillow's own plugin is linked to.
+"""Decode a WEBP at a smaller size, with the libwebp that Pillow's plugin is linked to.
 
-Pillow decodes every WEBP as an animation: four copies of the canvas, 768 MB for 48 megapixels. libwebp itself scales
-row by row while it decodes, but no kept binding offers that (pyvips does, with 40 other formats and threads of its
-own). Its decoder's structures are the same since 2013; ``WebPInitDecoderConfigInternal`` refuses others.
+Pillow decodes every WEBP as an animation, with four copies of the canvas: 768 MB for 48 megapixels. libwebp itself can
+scale row by row while it decodes, but no maintained binding offers that (pyvips does, with 40 other formats and threads
+of its own). The decoder's structures have not changed since 2013; ``WebPInitDecoderConfigInternal`` refuses others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ctypes import POINTER, Structure, byref, c_char, c_int, c_size_t, c_uint8, 
 
 from PIL import Image, ImageChops, _webp
 
-_ABI_VERSION = 0x0209  # webp/decode.h, WEBP_DECODER_ABI_VERSION; the upper byte has to agree
+_ABI_VERSION = 0x0209  # webp/decode.h, WEBP_DECODER_ABI_VERSION; the upper byte must agree
 _RGB, _PREMULTIPLIED_RGBA = 0, 7  # WEBP_CSP_MODE
 _OUT_OF_MEMORY = 1  # VP8StatusCode
 _STATUS = {2: "invalid parameter", 3: "bitstream error", 4: "unsupported feature", 7: "not enough data"}
@@ -88,7 +88,7 @@ def decode_scaled(data: bytes, size: tuple[int, int]) -> Image.Image:
     if num_channels == 3:  # noqa: PLR2004
         return Image.frombytes("RGB", size, pixels)
     *colours, alpha = Image.frombytes("RGBA", size, pixels).split()
-    white = ImageChops.invert(alpha)  # what shows through where colours were multiplied with alpha
+    white = ImageChops.invert(alpha)  # the share of white; the colours are multiplied with alpha
     return Image.merge("RGB", [ImageChops.add(colour, white) for colour in colours])
 
 

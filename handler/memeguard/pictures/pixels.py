@@ -1,4 +1,4 @@
-"""Convert decoded pixels as browsers show them: on white, in RGB, upright."""
+"""Convert decoded pixels to what browsers show: on white, in RGB, upright."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _UPRIGHT = {  # EXIF 2.32, table "Orientation"
 
 
 def scale_transparency(image: Image.Image, depth: int) -> None:
-    """Scale a PNG's transparent colour, which is told in ``depth`` bits, as Pillow scales the pixels to 8.
+    """Scale a PNG's transparent colour from ``depth`` bits to 8, as Pillow scales the pixels.
 
-    A colour of 16 bits then stands for all that look like it.
+    A colour of 16 bits then matches all colours with the same upper 8 bits.
     """
     colour = image.info.get("transparency")
     if image.mode == "L" and isinstance(colour, int):
@@ -31,7 +31,7 @@ def scale_transparency(image: Image.Image, depth: int) -> None:
 def lay_on_canvas(
     frame: Image.Image, canvas: tuple[int, int], offset: tuple[int, int], factors: tuple[int, int]
 ) -> Image.Image:
-    """Lay ``frame`` on a white canvas, of which ``factors`` say how much smaller it is than its sides do."""
+    """Lay ``frame`` on a white canvas of the size ``canvas`` divided by ``factors``."""
     size = -(-canvas[0] // factors[0]), -(-canvas[1] // factors[1])
     if size == frame.size:
         return frame
@@ -41,7 +41,7 @@ def lay_on_canvas(
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo an EXIF orientation; an unknown one means nothing."""
+    """Apply an EXIF orientation; ignore an unknown one."""
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 

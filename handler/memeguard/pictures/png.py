@@ -1,4 +1,4 @@
-"""Read the header of a PNG, and leave out what its pixels do without: texts, profiles, EXIF, further frames."""
+"""Read the header of a PNG, and drop what the pixels do not need: texts, profiles, EXIF, further frames."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from memeguard.pictures.header import Picture, read_orientation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_CHUNKS = 100_000  # looked at; a picture of 16 MiB in chunks of 8 KiB has 2,000
+_MAX_CHUNKS = 100_000  # that are read; a picture of 16 MiB in chunks of 8 KiB has 2,000
 _SIGNATURE_BYTES, _FRAME_BYTES = 8, 12  # of a chunk beside its content: length, name, checksum
 _CHANNELS = {0: 1, 2: 4, 3: 1, 4: 4, 6: 4}  # bytes that Pillow keeps of a pixel, by colour type
 _GREY, _RGB, _DEEP = 0, 2, 16
 
 
 def read_png(data: bytes) -> Picture:
-    """Read IHDR and EXIF, and keep what the first frame is decoded from."""
+    """Read IHDR and EXIF, and keep the chunks that the first frame needs."""
     if data[12:16] != b"IHDR" or len(data) < 33:  # noqa: PLR2004 - signature and IHDR
         raise DamagedImageError(f"image (PNG, {len(data)} bytes) has a damaged header: no IHDR")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
@@ -32,14 +32,14 @@ def read_png(data: bytes) -> Picture:
         ):
             kept.append(data[start:end])
         elif not name.isalpha():
-            break  # what follows is no chunk: the decoder will say so, if it needs more
+            break  # not a chunk; the decoder reports it if it needs more
         seen.add(name)
         previous = name
     return Picture(
         kind="PNG",
         width=width,
         height=height,
-        data=b"".join(kept) + (b"" if end > len(data) else b"\0\0\0\0IEND\xaeB`\x82"),  # a cut chunk stays one
+        data=b"".join(kept) + (b"" if end > len(data) else b"\0\0\0\0IEND\xaeB`\x82"),  # a cut-off chunk stays so
         num_bytes=len(data),
         opaque=colour == _RGB and b"tRNS" not in seen,
         bytes_per_pixel=2 if (colour, depth) == (_GREY, _DEEP) else _CHANNELS.get(colour, 4),
@@ -49,7 +49,7 @@ def read_png(data: bytes) -> Picture:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of every chunk after IHDR, up to IEND or the end of ``data``."""
+    """Yield name, start and end of every chunk after IHDR, up to IEND or the end of ``data``."""
     position = 33
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):

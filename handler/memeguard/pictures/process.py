@@ -1,7 +1,8 @@
-"""Decode a picture in a process of its own, whose memory and time the kernel limits.
+"""Decode a picture in a separate process, whose memory and time the kernel limits.
 
-For what a header cannot bound: an AVIF, a lossless WEBP, anything that takes much memory. ``child`` says what happens
-there. A thread that asks has a process for itself; one that has answered is kept for the next picture.
+For pictures whose cost the header cannot bound, such as an AVIF or a lossless WEBP, and for those that take much
+memory. ``child`` is the other side. Each asking thread has a process for itself; an idle process is kept for the next
+picture.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from memeguard.pictures.child import PATIENCE, READY, receive, send
 if TYPE_CHECKING:
     from memeguard.pictures.header import Picture
 
-# What takes more memory to decode is decoded here, and the process that did so is ended: its memory goes back.
+# A picture that takes more memory is decoded in a separate process, which ends afterwards to free the memory.
 LARGE_BYTES = 80 << 20
 _START_S = 20.0
-MAX_S = 60.0  # of a picture without a limit of its own
+MAX_S = 60.0  # for a picture without a time limit
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
@@ -42,10 +43,10 @@ _ERRORS = {kind.code: kind for kind in errors.MemeError.__subclasses__()}
 
 
 def decode_apart(picture: Picture, wanted_size: int | None, timeout_s: float | None, max_bytes: int) -> Image.Image:
-    """Do what ``decode`` does, in a process that may take ``max_bytes`` of memory and ``timeout_s``.
+    """Decode as ``decode`` does, in a process with ``max_bytes`` of memory and ``timeout_s`` of computing time.
 
     Raises:
-        MemeError: What ``decode`` raises.
+        MemeError: As ``decode`` raises it.
         SlowImageError: The process ended before it answered.
     """
     limit_s = MAX_S if timeout_s is None else timeout_s
@@ -59,18 +60,18 @@ def decode_apart(picture: Picture, wanted_size: int | None, timeout_s: float | N
     if "mistake" in answer:
         raise RuntimeError(answer["mistake"])
     name = f"{picture.kind}, {picture.num_bytes} bytes"
-    raise errors.SlowImageError(f"image ({name}) takes over {limit_s} s to decode, or ended the process that did")
+    raise errors.SlowImageError(f"image ({name}) takes over {limit_s} s to decode, or ended the decoding process")
 
 
 def _wait_for_end(connection: socket.socket) -> None:
-    """Let a decoding process end, and wait until its memory is free, or else two would hold theirs at once."""
+    """Let a decoding process end, and wait until its memory is free, so that no two hold theirs at once."""
     with connection, contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
 
 
 class _Decoders:
-    """Connections to decoding processes, and the process that forks these; it is started when first needed."""
+    """Connections to decoding processes, and the process that forks them, which is started when first needed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,16 +82,16 @@ class _Decoders:
     def ask(
         self, head: dict[str, Any], data: bytes, limit_s: float, *, keep: bool
     ) -> tuple[dict[str, Any], bytes | bytearray]:
-        """The answer to a request, empty if there came none; ``keep`` the process for another one, or end it."""
+        """Return the answer to a request, empty if there is none; ``keep`` the process for another one, or end it."""
         connection = self._connect()
-        connection.settimeout(PATIENCE * limit_s + 1)  # it is ended before
+        connection.settimeout(PATIENCE * limit_s + 1)  # the kernel ends the process earlier
         try:
             send(connection, head, data)
             answer = receive(connection)
         except (OSError, EOFError):
             connection.close()
             return {}, b""
-        if keep and answer[0]["more"]:  # or else it is about to end by itself
+        if keep and answer[0]["more"]:  # otherwise the process ends by itself
             with self._lock:
                 self._idle.append(connection)
         else:
@@ -101,7 +102,7 @@ class _Decoders:
         with self._lock:
             while self._idle:
                 connection = self._idle.pop()
-                if not select.select([connection], [], [], 0)[0]:  # or else it has died meanwhile
+                if not select.select([connection], [], [], 0)[0]:  # readable means that the process has died
                     return connection
                 connection.close()
             for _ in range(2):
@@ -114,10 +115,10 @@ class _Decoders:
         with contextlib.ExitStack() as opened:
             ours, theirs = map(opened.enter_context, socket.socketpair())
             socket.send_fds(self._running_forker(), [b"d"], [theirs.fileno()])
-            theirs.close()  # or else its end would not be seen here
+            theirs.close()  # an open copy would hide the process's end
             ours.settimeout(_START_S)
             if ours.recv(1) != READY:
-                raise OSError("the process that forks has died")
+                raise OSError("the forking process has died")
             opened.pop_all()
         return ours
 
@@ -141,7 +142,7 @@ class _Decoders:
     def _end(self) -> None:
         for connection in (*self._idle, self._control):
             if connection is not None:
-                connection.close()  # which the other end takes as the sign to end
+                connection.close()  # tells the other end to end
         if self._forker is not None:
             self._forker.kill()
             self._forker.wait()
@@ -153,9 +154,9 @@ class _Decoders:
             self._end()
 
     def forget(self) -> None:
-        """Leave the processes to the one that this one was forked from."""
+        """Leave the processes to the parent after a fork."""
         if self._forker is not None:
-            self._forker.returncode = 0  # it is no child of ours: there is nothing to wait for
+            self._forker.returncode = 0  # it is the parent's child, which this process cannot wait for
         self._lock, self._idle, self._forker, self._control = threading.Lock(), [], None, None
 
 

@@ -1,4 +1,4 @@
-"""Read the header of a WEBP, and leave of it the first frame alone."""
+"""Read the header of a WEBP, and keep only the first frame."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from memeguard.pictures.header import Picture, read_orientation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_CHUNKS = 10_000  # looked at
+_MAX_CHUNKS = 10_000  # that are read
 _STILL, _MOVING = {b"ALPH", b"VP8 ", b"VP8L"}, {b"ANIM", b"ANMF"}
-_IN_PROCESS_PIXELS = 4_000_000  # of which Pillow needs 64 MB; it decodes them in one go
+_IN_PROCESS_PIXELS = 4_000_000  # for which Pillow needs 64 MB; it decodes them without interruption
 _ALPHA, _ANIMATED = 0x10, 0x02
-_LOSSLESS_BYTES, _ALPHA_BYTES, _LOSSY_BYTES = 5, 5, 1  # a pixel's, where libwebp scales while it decodes
+_LOSSLESS_BYTES, _ALPHA_BYTES, _LOSSY_BYTES = 5, 5, 1  # per pixel, if libwebp scales while it decodes
 
 
 def read_webp(data: bytes) -> Picture:
-    """Read size and orientation, and make a WEBP of the first frame, without profiles and metadata."""
+    """Read size and orientation, and keep the first frame without profiles and metadata."""
     try:
         return _read(data)
     except (struct.error, IndexError):
@@ -49,13 +49,13 @@ def _read(data: bytes) -> Picture:
         num_bytes=len(data),
         bytes_per_pixel=_LOSSLESS_BYTES if lossless else _ALPHA_BYTES if alpha else _LOSSY_BYTES,
         orientation=orientation,
-        # A lossless stream may ask for tables of any number, and nothing interrupts the decoding of a large one.
+        # A lossless stream may ask for any number of tables, and nothing interrupts the decoding of a large picture.
         bounded=not lossless and not alpha and width * height <= _IN_PROCESS_PIXELS,
     )
 
 
 def still_frame(data: bytes) -> tuple[bytes, tuple[int, int]]:
-    """The frame of a WEBP that ``read_webp`` has made, as a WEBP that does not move, and its place on the canvas."""
+    """Return the frame of a WEBP of ``read_webp`` as a still WEBP, and the frame's left and top on the canvas."""
     parts = dict(_chunks(data, 12))
     if b"ANMF" not in parts:
         return data, (0, 0)
@@ -67,12 +67,12 @@ def still_frame(data: bytes) -> tuple[bytes, tuple[int, int]]:
 
 
 def frame_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WEBP that does not move."""
+    """Return width and height of a still WEBP."""
     return _size(dict(_chunks(data, 12)))
 
 
 def riff(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A WEBP of ``chunks``, each a name and its content."""
+    """Return a WEBP of ``chunks``, each a name and its content."""
     body = b"".join(
         name + struct.pack("<L", len(content)) + content + b"\0" * (len(content) % 2) for name, content in chunks
     )
@@ -85,7 +85,7 @@ def _chunks(data: bytes, position: int) -> Iterator[tuple[bytes, bytes]]:
             return
         name, length = struct.unpack_from("<4sL", data, position)
         if position + 8 + length > len(data) and name in _STILL | _MOVING:
-            raise struct.error("a picture that is cut off")
+            raise struct.error("the picture is cut off")
         yield name, data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
 

@@ -1,4 +1,4 @@
-"""What several threads decode at once shares one amount of memory."""
+"""Threads that decode at once share one memory budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no picture of ours is told what it seems to be, and what to do about it."""
+"""A file that is not a supported picture gets an error that says what it seems to be, and what to do."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def bmp(depth: int, compression: int) -> bytes:
         (b'{"image": "a.png"}', "JSON"),
         (b"Dear Sir or Madam", "plain text"),
         (bytes(100), "nothing but zero bytes"),
-        (encode(PIXEL, "TGA"), "of no kind that is known here"),  # starts as a cursor file of no pictures would
-        (b"\x81\x90\xf0\x12", "of no kind that is known here"),
+        (encode(PIXEL, "TGA"), "of an unknown kind"),  # starts as a cursor file of no pictures would
+        (b"\x81\x90\xf0\x12", "of an unknown kind"),
     ],
 )
 def test_what_a_file_seems_to_be_is_said(data: bytes, seeming: str) -> None:
@@ -71,7 +71,7 @@ def test_what_a_file_seems_to_be_is_said(data: bytes, seeming: str) -> None:
     [(bmp(2, 0), r"pixel depth \(2\)"), (bmp(24, 4), r"compression \(4\)"), (bmp(64, 0), r"pixel depth \(64\)")],
 )
 def test_a_bmp_of_a_kind_that_is_not_read_is_no_damage(data: bytes, reason: str) -> None:
-    with pytest.raises(UnsupportedImageError, match=rf"is a BMP of a kind that is not read here: {reason}; save it as"):
+    with pytest.raises(UnsupportedImageError, match=rf"is a BMP of an unsupported kind: {reason}; save it as"):
         decode_image(data)
 
 

@@ -1,4 +1,4 @@
-"""Decoding processes: one per thread that needs one, kept while small, ended with whoever asks, replaced."""
+"""Decoding processes: one for each thread that needs one, kept while small, ended with the asking process, replaced."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_picture_whose_process_is_killed_is_refused(decoders: _Decoders) -> No
         future = pool.submit(decode_image, STICKER, timeout_s=30.0)
         time.sleep(0.1)
         decoder.kill()
-        with pytest.raises(SlowImageError, match="ended the process that did"):
+        with pytest.raises(SlowImageError, match="ended the decoding process"):
             future.result(timeout=20)
 
 

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
+from memes.reading import read_split
 from tests.docs.pages import find_block
 from tests.e2e.conftest import REPOSITORY, Server, run_memeguard, serving
 from tests.e2e.test_readme import shell

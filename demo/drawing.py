@@ -1,7 +1,4 @@
-"""Draw a small synthetic data set of memes in which neither the picture nor the caption alone gives the label away.
-
-It does not know how memes are read back, and it judges nothing: a label follows from how the meme was put together.
-"""
+"""Draw a small synthetic data set of memes in which neither the picture nor the caption alone gives the label away."""
 
 from __future__ import annotations
 
@@ -10,20 +7,20 @@ import functools
 import io
 import itertools
 import random
-import tempfile
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from demo.motifs import PLEASANT, UNPLEASANT, draw_motif, pick_colour
+from memeguard.output_folder import fill_new_folder
 from memes.meme import Label
 from memes.multioff import COLUMNS, CSV_NAMES, IMAGE_FOLDER, SPLIT_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _SUBJECTS: Final = ("you", "your best friend", "your whole family", "your new haircut")
 _DIRECT_TEMPLATES: Final = (
@@ -96,35 +93,20 @@ def write_demo_data(
 
     Raises:
         ValueError: A count is not a positive multiple of 4.
-        FileExistsError: ``directory`` is a file or not empty.
+        OutputError: ``directory`` is not empty, or cannot be written.
     """
     counts = {"train": num_train, "validation": num_validation, "test": num_test}
     for split, num in counts.items():
         _check_count(f"num_{split}", num)
-    directory = directory.resolve()
-    _check_vacant(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        # The scratch folder itself is readable by its owner alone; the one that is moved has the usual permissions.
-        unfinished = Path(scratch) / directory.name
+    with fill_new_folder(directory) as staging:
         for number, (split, num) in enumerate(counts.items()):
             memes = draw_demo_memes(num, seed=len(counts) * seed + number, render=render)
-            _write_split(unfinished, split, memes)
-        if directory.exists():
-            directory.rmdir()  # not every system renames onto an empty folder
-        unfinished.rename(directory)
+            _write_split(staging, split, memes)
 
 
 def _check_count(name: str, num: int) -> None:
     if num <= 0 or num % _BLOCK:
         raise ValueError(f"{name} is {num}; it must be a positive multiple of {_BLOCK}, for labels to balance")
-
-
-def _check_vacant(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory} is a file; demo data goes into a new or an empty folder")
-    if directory.is_dir() and (num := sum(1 for _ in directory.iterdir())):
-        raise FileExistsError(f"{directory} holds {num} entries; demo data goes into a new or an empty folder")
 
 
 def _compose(rng: random.Random) -> Iterator[tuple[str, str, Label]]:

@@ -5,8 +5,6 @@ Nothing here unpickles.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -29,9 +27,12 @@ from memeguard.checks import check_answer
 from memeguard.classifier import MemeClassifier
 from memeguard.config import FORMAT_VERSION
 from memeguard.errors import BundleError
+from memeguard.output_folder import fill_new_folder
 from memeguard.weights import allocate, check_header, check_values, predict_blank
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
 
 
@@ -45,7 +46,7 @@ class Bundle(NamedTuple):
 def save_bundle(
     bundle: Bundle, directory: Path, *, report: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write ``bundle`` to the new folder ``directory``, which appears complete or not at all.
+    """Write ``bundle`` into ``directory``; a folder that does not exist appears complete or not at all.
 
     Args:
         bundle: The classifier and its tokenizer.
@@ -54,14 +55,10 @@ def save_bundle(
         dtype: Number format of the written weights, float32 or float16; ``load_bundle`` returns float32 in any case.
 
     Raises:
-        BundleError: ``directory`` is not empty, or the disk is full.
+        OutputError: ``directory`` is not empty, or cannot be written.
+        BundleError: The disk is full.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise BundleError(f"{directory} exists already; a bundle is never overwritten")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        staging = Path(scratch) / directory.name
-        staging.mkdir()
+    with fill_new_folder(directory) as staging:
         state = bundle.classifier.state_dict()
         tensors = {
             name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
@@ -83,9 +80,6 @@ def save_bundle(
         write_json(staging / CONFIG, content)
         if report is not None:
             write_json(staging / REPORT, report)
-        if directory.exists():
-            directory.rmdir()
-        staging.rename(directory)
 
 
 def load_bundle(directory: Path) -> Bundle:

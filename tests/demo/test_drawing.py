@@ -15,6 +15,7 @@ from PIL import Image
 from demo import drawing
 from demo.drawing import DIRECT, INVERTED, draw_demo_memes, write_demo_data
 from demo.motifs import CANVAS, MOTIFS, PLEASANT, UNPLEASANT, draw_motif
+from memeguard.output_folder import OutputError
 from memes.meme import Label
 from memes.reading import read_splits
 
@@ -176,9 +177,11 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="full holds 1 entries; demo data goes into a new or an empty folder"):
+    with pytest.raises(
+        OutputError, match=r"full is not empty: it contains 'mine\.txt'; choose a new or an empty folder"
+    ):
         write_demo_data(tmp_path / "full")
-    with pytest.raises(FileExistsError, match=r"mine\.txt is a file"):
+    with pytest.raises(OutputError, match=r"mine\.txt cannot be written: Not a directory"):
         write_demo_data(tmp_path / "full" / "mine.txt")
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 

@@ -17,6 +17,7 @@ from memeguard.bundle import Bundle, load_bundle, save_bundle
 from memeguard.bundle_files import read_model_config, read_report, read_tokenizer
 from memeguard.config import ImageConfig
 from memeguard.errors import BundleError
+from memeguard.output_folder import OutputError
 from memeguard.predictor import PreparedMeme
 from memeguard.torch_runtime import TorchPredictor
 
@@ -234,8 +235,8 @@ def test_weights_of_another_shape_are_refused(copy: Path) -> None:
 
 def test_what_exists_is_never_overwritten(small_bundle: Bundle, copy: Path) -> None:
     before = tree_of(copy)
-    for target in (copy, copy / "report.json"):
-        with pytest.raises(BundleError, match="exists already; a bundle is never overwritten"):
+    for target, reason in ((copy, "is not empty"), (copy / "report.json", "cannot be written: Not a directory")):
+        with pytest.raises(OutputError, match=reason):
             save_bundle(small_bundle, target)
     assert tree_of(copy) == before
 

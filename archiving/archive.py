@@ -35,6 +35,7 @@ from archiving.proof import (
 from evaluation.openings import count_openings
 from memeguard.bundle_files import BUNDLE_FILES, hash_file, read_report
 from memeguard.bundle_source import hash_bundle
+from memeguard.output_folder import check_writable
 from memeguard.torch_runtime import TorchPredictor
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ MODEL_NAME = "meme"  # what clients write in /predictions/meme
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _HANDLER_ROOT = Path(memeguard.__file__).parent.parent
 
-Precision = Literal["auto", "int8", "float"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Quantization = Literal["auto", "int8", "none"]
+QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def build_archive(
     *,
     data: Path | None = None,
     runtime: RuntimeName = "openvino",
-    precision: Precision = "auto",
+    quantization: Quantization = "auto",
 ) -> Card:
     """Write ``model_store/meme-<version>.mar`` and its card.
 
@@ -106,8 +107,8 @@ def build_archive(
         data: Labelled memes whose validation split proves the archive, and whose train split finds the ranges of 8
             bits; made-up memes prove it if it is not given.
         runtime: What it is made for. One for OpenVINO carries the converted networks too; torch can compute any.
-        precision: Of the converted networks. "auto" is 8 bits if ``data`` is given and they answer well enough, else
-            float, which is bf16 where the CPU has AMX and float32 elsewhere.
+        quantization: Of the networks converted for OpenVINO. "auto" is int8 if ``data`` is given and int8 passes the
+            proof. Networks that are not quantized compute in bf16 on a CPU with AMX, in float32 elsewhere.
 
     Raises:
         ArchiveError: The version is malformed or taken, 8 bits are asked for without ``data`` or OpenVINO, or the
@@ -115,17 +116,18 @@ def build_archive(
         BundleError: ``bundle`` cannot be read.
     """
     archive = require_new_version(version, model_store)
-    _require_calibration(precision, runtime, data)
+    _require_calibration(quantization, runtime, data)
+    check_writable(model_store)
     reference = TorchPredictor.from_folder(bundle)
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = make_probes() if data is None else read_probes(data)
     calibration: list[PreparedMeme] = []
     refused = None
-    if data is not None and runtime == "openvino" and precision != "float":
+    if data is not None and runtime == "openvino" and quantization != "none":
         try:
             calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
         except ArchiveError as error:
-            if precision == "int8":
+            if quantization == "int8":
                 raise
             refused = str(error)
     maker = _Maker(bundle, version, reference, probes, judge(reference, probes), runtime)
@@ -134,7 +136,7 @@ def build_archive(
         try:
             staged, proofs = maker.make(Path(scratch) / "first", calibration)
         except ToleranceError as error:
-            if not calibration or precision == "int8":
+            if not calibration or quantization == "int8":
                 raise
             refused = str(error)
             shutil.rmtree(Path(scratch) / "first")
@@ -169,13 +171,13 @@ def require_new_version(version: str, model_store: Path) -> Path:
     return archive
 
 
-def _require_calibration(precision: Precision, runtime: RuntimeName, data: Path | None) -> None:
-    if precision not in PRECISIONS:
-        raise ArchiveError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-    if precision == "int8" and runtime != "openvino":
-        raise ArchiveError(f"precision int8 is for runtime openvino, not for {runtime}")
-    if precision == "int8" and data is None:
-        raise ArchiveError("precision int8 needs data: memes whose train split finds the ranges of 8 bits")
+def _require_calibration(quantization: Quantization, runtime: RuntimeName, data: Path | None) -> None:
+    if quantization not in QUANTIZATIONS:
+        raise ArchiveError(f"quantization {quantization!r} is none of {', '.join(QUANTIZATIONS)}")
+    if quantization == "int8" and runtime != "openvino":
+        raise ArchiveError(f"quantization int8 is for runtime openvino, not for {runtime}")
+    if quantization == "int8" and data is None:
+        raise ArchiveError("quantization int8 needs data: labelled memes whose train split calibrates it")
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ _PRESETS: Final[Mapping[Tune | None, dict[str, Any]]] = {
     "full": {"num_epochs": 10, "patience": 4},
 }
 _BACKBONE_LEARNING_RATES: Final[dict[Tune, float]] = {"lora": 2e-4, "last-blocks": 1e-5, "full": 1e-5}
+NUM_FOLDS_OF_HEAD: Final = 5
 
 
 class TrainingError(MemeguardError):
@@ -167,6 +168,17 @@ def _check_whole_number(name: str, value: object, least: int, greatest: int) -> 
         raise TrainingError(f"{name} is {value}; it must be at least {least}")
     if value > greatest:
         raise TrainingError(f"{name} is {value}; it must be at most {greatest}")
+
+
+def defaults_by_tune(name: str) -> dict[Tune | None, Any]:
+    """The default of the setting ``name``: in general (None), and for each way of tuning that has another one."""
+    general = getattr(TrainingConfig(), name)
+    special: dict[Tune | None, Any] = {tune: preset[name] for tune, preset in _PRESETS.items() if name in preset}
+    if name == "backbone_learning_rate":
+        special |= _BACKBONE_LEARNING_RATES
+    if name == "num_folds":
+        special["head"] = NUM_FOLDS_OF_HEAD
+    return {None: general, **special}
 
 
 def backbone_learning_rate(config: TrainingConfig, tune: Tune) -> float:

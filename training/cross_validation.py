@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from training.config import TrainingConfig, TrainingError
+from training.config import NUM_FOLDS_OF_HEAD, TrainingConfig, TrainingError
 from training.folds import assign_folds, group_duplicates
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from training.checkpoint import Checkpoints
     from training.experiment import Experiment
 
-_NUM_FOLDS: Final = 5
 _MAX_MEMES: Final = 50_000  # of more, a validation split says as much
 
 
@@ -65,7 +64,7 @@ def choose_num_folds(config: TrainingConfig, experiment: Experiment) -> int:
     """``config.num_folds``, or what None means: folds where they cost seconds and the validation split may be small."""
     if config.num_folds is not None:
         return config.num_folds
-    return _NUM_FOLDS if experiment.tune == "head" and len(experiment.labels["train"]) <= _MAX_MEMES else 0
+    return NUM_FOLDS_OF_HEAD if experiment.tune == "head" and len(experiment.labels["train"]) <= _MAX_MEMES else 0
 
 
 def part_into_folds(experiment: Experiment, config: TrainingConfig, cache_dir: Path | None = None) -> Folds | None:

@@ -266,7 +266,7 @@ def test_labelled_memes_make_int8_which_is_proven(bundle_folder: Path, demo_fold
     proof = card.runtimes["openvino"]
     assert (proof.precision, proof.num_memes, card.int8_refused) == ("int8", 16, None)
     assert 0.0 < proof.max_logit_difference <= 0.25
-    card = build_archive(bundle_folder, "1.0.1", tmp_path / "store", data=demo_folder, precision="float")
+    card = build_archive(bundle_folder, "1.0.1", tmp_path / "store", data=demo_folder, quantization="none")
     assert card.runtimes["openvino"].precision in {"f32", "bf16"}
     sizes = []
     for version in ("1.0.0", "1.0.1"):
@@ -275,9 +275,9 @@ def test_labelled_memes_make_int8_which_is_proven(bundle_folder: Path, demo_fold
     assert sizes[0] < 0.8 * sizes[1]
 
 
-@pytest.mark.parametrize("precision", ["auto", "int8"])
+@pytest.mark.parametrize("quantization", ["auto", "int8"])
 def test_int8_that_moves_logits_is_not_kept(
-    bundle_folder: Path, demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+    bundle_folder: Path, demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantization: Any
 ) -> None:
     """Only with memes to calibrate with is the network converted with a bias that is not the original's."""
 
@@ -289,9 +289,9 @@ def test_int8_that_moves_logits_is_not_kept(
 
     monkeypatch.setattr(conversion, "convert_to_openvino", convert)
     message = r"\(openvino, \w+\) differ from the bundle's by 0\.[45]\d* on 16 memes; the limit is 0\.25"
-    if precision == "int8":
+    if quantization == "int8":
         with pytest.raises(ArchiveError, match=message):
-            build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder, precision=precision)
+            build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder, quantization=quantization)
         assert not list((tmp_path / "store").iterdir())
     else:
         card = build_archive(bundle_folder, "1.0.0", tmp_path / "store", data=demo_folder)
@@ -303,16 +303,16 @@ def test_int8_that_moves_logits_is_not_kept(
 
 def test_int8_needs_memes_and_openvino(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    with pytest.raises(ArchiveError, match="precision int8 needs data"):
-        build_archive(bundle_folder, "1.0.0", store, precision="int8")
-    with pytest.raises(ArchiveError, match="precision int8 is for runtime openvino, not for torch"):
-        build_archive(bundle_folder, "1.0.0", store, data=demo_folder, runtime="torch", precision="int8")
-    with pytest.raises(ArchiveError, match="precision 'int4' is none of auto, int8, float"):
-        build_archive(bundle_folder, "1.0.0", store, precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(ArchiveError, match="quantization int8 needs data"):
+        build_archive(bundle_folder, "1.0.0", store, quantization="int8")
+    with pytest.raises(ArchiveError, match="quantization int8 is for runtime openvino, not for torch"):
+        build_archive(bundle_folder, "1.0.0", store, data=demo_folder, runtime="torch", quantization="int8")
+    with pytest.raises(ArchiveError, match="quantization 'int4' is none of auto, int8, none"):
+        build_archive(bundle_folder, "1.0.0", store, quantization="int4")  # type: ignore[arg-type]
     write_demo_data(tmp_path / "few", num_train=12, num_validation=16, num_test=4)
     message = "few has 12 training memes to calibrate int8 with; at least 16 are needed"
     with pytest.raises(ArchiveError, match=message):
-        build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few", precision="int8")
+        build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few", quantization="int8")
     assert not store.exists()
     card = build_archive(bundle_folder, "1.0.0", store, data=tmp_path / "few")
     assert card.int8_refused

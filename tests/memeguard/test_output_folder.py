@@ -98,7 +98,7 @@ def test_what_is_not_empty_is_refused_and_left_alone(tmp_path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("check", [check_new_folder, check_writable])
 def test_what_cannot_be_written_is_refused_with_the_reason(
-    tmp_path: Path, place: str, reason: str, check: object
+    tmp_path: Path, place: str, reason: str, check: Callable[[Path], None]
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=f" cannot be written: {reason}"):

@@ -14,8 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from evaluation.metrics import choose_threshold
-from evaluation.statistics import Scores
+from evaluation.metrics import Scores, choose_threshold
 from memes.meme import DataError, Label
 from memes.meme_file import label_array
 

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from evaluation.metrics import FIGURES, compute_figures
 from evaluation.report import MAJORITY, MODEL, TFIDF, ModelFigures
-from evaluation.statistics import (
-    FIGURES,
-    NUM_RESAMPLES,
-    Estimate,
-    Scores,
-    bootstrap_figures,
-    compute_figures,
-    make_estimate,
-)
+from evaluation.statistics import NUM_RESAMPLES, Estimate, bootstrap_figures, make_estimate
 from memes.meme import Label
 
 if TYPE_CHECKING:
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from evaluation.metrics import Scores
     from memes.meme import Split
 
 _CHANCE: Final = 0.5  # AUROC of scores that say nothing

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from evaluation.metrics import NUM_BINS, Scores, bin_scores, compute_decisions
 from evaluation.report import Confusion, Curve, Point, ReliabilityBin, ThresholdPoint
-from evaluation.statistics import NUM_BINS, Scores, bin_scores, compute_figures, wilson_interval
+from evaluation.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,7 @@ def count_answers(scores: Scores) -> Confusion:
 
 def _at_threshold(scores: Scores, threshold: float) -> ThresholdPoint:
     moved = Scores(labels=scores.labels, probabilities=scores.probabilities, threshold=threshold)
-    answers, figures = count_answers(moved), compute_figures(moved)
+    answers, figures = count_answers(moved), compute_decisions(moved)
     num_flagged = answers.offensive_as_offensive + answers.non_offensive_as_offensive
     num_offensive = answers.offensive_as_offensive + answers.offensive_as_non_offensive
     return ThresholdPoint(

@@ -20,11 +20,12 @@ from evaluation.curves import (
     trace_precision_recall,
     trace_roc,
 )
+from evaluation.metrics import Scores, compute_figures
 from evaluation.openings import record_opening
 from evaluation.report import MAJORITY, MODEL, TFIDF, EvaluationReport, Mistake, SliceFigures
 from evaluation.scorers import score_with_bundle
 from evaluation.slices import Slice, find_seen, slice_memes
-from evaluation.statistics import NUM_RESAMPLES, Estimate, Scores, compare_answers, compute_figures
+from evaluation.statistics import NUM_RESAMPLES, Estimate, compare_answers
 from memeguard.bundle_files import read_report
 from memeguard.bundle_source import hash_bundle, open_bundle
 from memeguard.devices import resolve_device

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from evaluation.metrics import to_probabilities
+from evaluation.metrics import Scores, to_probabilities
 from evaluation.report import IMAGE_ONLY, MODEL, TEXT_ONLY
-from evaluation.statistics import Scores
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memes.augmentation import blank_picture

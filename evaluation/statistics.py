@@ -1,7 +1,6 @@
-"""Figures of scored memes, and how far chance alone may move them: bootstrap, Wilson's interval, McNemar's test.
+"""How far chance alone may move a figure: bootstrap intervals, Wilson's interval, McNemar's test.
 
-Offensive is the positive class; scores are probabilities of being **non-offensive**. Does not know where scores come
-from, nor how figures are shown. Shapes: N memes, R resamples, G distinct scores, B bins.
+Shape suffixes: N memes, R resamples.
 """
 
 from __future__ import annotations
@@ -12,50 +11,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import binomtest
 
+from evaluation.metrics import FIGURES, weighted_figures
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from evaluation.metrics import Scores
+
 NUM_RESAMPLES: Final = 2000
-NUM_BINS: Final = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks"
-FIGURES: Final = (
-    "accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "offensive_f1",
-    "auroc",
-    "average_precision",
-    "ece",
-    "brier",
-)
 _WEIGHTS_AT_ONCE: Final = 2**20  # one for each meme and resample; a few arrays of 8 bytes each live at once
-_NORMAL_975: Final = 1.959964  # the standard normal's 97.5 % quantile
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What one model makes of N memes.
-
-    Attributes:
-        labels: int64 [N], 1 = offensive.
-        probabilities: float64 [N] of being non-offensive.
-        threshold: From this probability on the answer is "non-offensive".
-    """
-
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    threshold: float
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Answers [N], 1 = offensive."""
-        return (self.probabilities < self.threshold).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure and its 95 % interval; all None where it is not defined, as AUROC is not for one class."""
+    """A figure and its 95 % interval; all are None where the figure is not defined, as AUROC with one label only."""
 
     value: float | None
     low: float | None
@@ -64,23 +35,17 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """McNemar's exact test: of the memes that only one of two models judges rightly, is it each equally often?
+    """McNemar's exact test: does each of two models get the same number of memes right that the other gets wrong?
 
     Attributes:
-        only_first_right: Memes the first model alone judges rightly.
-        only_second_right: Memes the second one alone judges rightly.
-        p_value: Two-sided; 1 where no meme tells the two apart.
+        only_first_right: Memes that only the first model gets right.
+        only_second_right: Memes that only the second model gets right.
+        p_value: Two-sided; 1 if both models are right about the same memes.
     """
 
     only_first_right: int
     only_second_right: int
     p_value: float
-
-
-def compute_figures(scores: Scores) -> dict[str, float]:
-    """Every one of ``FIGURES`` on the memes as they are; nan where it is not defined."""
-    weights_1N = np.ones((1, len(scores.labels)))
-    return {name: float(values[0]) for name, values in weighted_figures(scores, weights_1N).items()}
 
 
 def bootstrap_figures(
@@ -90,7 +55,7 @@ def bootstrap_figures(
 
     Args:
         scores: Of the same memes by several models, one at least.
-        seed: Same seed, same resamples.
+        seed: The same seed draws the same resamples.
         num_resamples: R.
     """
     num = len(next(iter(scores.values())).labels)
@@ -105,7 +70,7 @@ def bootstrap_figures(
 
 
 def make_estimate(value: float, resampled_R: NDArray[np.float64]) -> Estimate:
-    """The percentile interval (Efron & Tibshirani 1993, chapter 13); resamples of one class do not count."""
+    """The percentile interval (Efron & Tibshirani 1993, chapter 13); resamples with one label only do not count."""
     defined = resampled_R[np.isfinite(resampled_R)]
     if not np.isfinite(value) or not len(defined):
         return Estimate(value=None, low=None, high=None)
@@ -113,31 +78,10 @@ def make_estimate(value: float, resampled_R: NDArray[np.float64]) -> Estimate:
     return Estimate(value=value, low=float(low), high=float(high))
 
 
-def weighted_figures(scores: Scores, weights_RN: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Every one of ``FIGURES`` [R] on R weightings of the memes; weights count how often each was drawn."""
-    offensive = scores.labels == 1
-    risk = 1.0 - scores.probabilities  # of being offensive
-    with np.errstate(invalid="ignore", divide="ignore"):  # what is not defined becomes nan
-        return {
-            **_decision_figures(offensive, scores.predicted == 1, weights_RN),
-            **_ranking_figures(offensive, risk, weights_RN),
-            "ece": _calibration_error(offensive, risk, weights_RN),
-            "brier": weights_RN @ (risk - offensive) ** 2 / weights_RN.sum(axis=1),
-        }
-
-
-def bin_scores(risk: NDArray[np.float64], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
-    """The bin [N] of each score: equal widths over [0, 1], closed above as Guo et al. have them."""
-    return np.clip(np.ceil(risk * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
-
-
 def wilson_interval(hits: int, num: int) -> tuple[float, float]:
     """Wilson's 95 % interval (1927) of a share; it stays within [0, 1] for the few memes of a bin."""
-    share, square = hits / num, _NORMAL_975**2
-    centre = (share + square / (2 * num)) / (1 + square / num)
-    half = _NORMAL_975 / (1 + square / num) * (share * (1 - share) / num + square / (4 * num**2)) ** 0.5
-    # Rounding may put a bound beyond 0 or 1, or the share of all or none outside its own interval.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    interval = binomtest(hits, num).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def compare_answers(first: Scores, second: Scores) -> McNemar:
@@ -157,55 +101,3 @@ def _draw_resamples(num: int, num_resamples: int, seed: int) -> Iterator[NDArray
         rows = min(at_once, num_resamples - start)
         drawn = random.integers(0, num, (rows, num)) + np.arange(rows)[:, None] * num
         yield np.bincount(drawn.ravel(), minlength=rows * num).reshape(rows, num).astype(np.float64)
-
-
-def _decision_figures(
-    offensive: NDArray[np.bool_], predicted: NDArray[np.bool_], weights_RN: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    hits, rejections, wrong = (
-        weights_RN @ rows.astype(np.float64)
-        for rows in (offensive & predicted, ~offensive & ~predicted, offensive != predicted)
-    )
-    total, positive = weights_RN.sum(axis=1), weights_RN @ offensive.astype(np.float64)
-    # 2 TP / (2 TP + FP + FN); a class that neither occurs nor is answered scores 0, as scikit-learn's zero_division=0.
-    f1, other_f1 = (np.nan_to_num(2 * right / (2 * right + wrong)) for right in (hits, rejections))
-    return {
-        "accuracy": (hits + rejections) / total,
-        "macro_f1": (f1 + other_f1) / 2,
-        "weighted_f1": (f1 * positive + other_f1 * (total - positive)) / total,
-        "offensive_f1": f1,
-    }
-
-
-def _ranking_figures(
-    offensive: NDArray[np.bool_], risk: NDArray[np.float64], weights_RN: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Rank once, highest risk first; memes of equal risk are one group, which no threshold parts."""
-    order = np.argsort(-risk, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(risk[order]) != 0))
-    ordered_RN, positive_N = weights_RN[:, order], offensive[order].astype(np.float64)
-    positives_RG = np.add.reduceat(ordered_RN * positive_N, starts, axis=1)
-    negatives_RG = np.add.reduceat(ordered_RN * (1 - positive_N), starts, axis=1)
-    hits_RG, alarms_RG = positives_RG.cumsum(axis=1), negatives_RG.cumsum(axis=1)
-    num_positive, num_negative = hits_RG[:, -1], alarms_RG[:, -1]
-    # A positive wins against every negative that ranks lower and half against every one of equal risk.
-    lower_RG = num_negative[:, None] - alarms_RG + negatives_RG / 2
-    precision_RG = np.nan_to_num(hits_RG / (hits_RG + alarms_RG))  # 0 / 0 where nothing drawn ranks so high yet
-    return {
-        "auroc": (positives_RG * lower_RG).sum(axis=1) / (num_positive * num_negative),
-        "average_precision": (positives_RG * precision_RG).sum(axis=1) / num_positive,
-    }
-
-
-def _calibration_error(
-    offensive: NDArray[np.bool_], risk: NDArray[np.float64], weights_RN: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The mean gap between risk and share of offensive memes over the bins, weighted by their memes.
-
-    Guo et al. bin the probability of the answer; with two classes, that of being offensive says the same and more:
-    it does not depend on the threshold, and it is what the reliability curve shows.
-    """
-    bins_NB = np.eye(NUM_BINS)[bin_scores(risk)]
-    gaps_RB = weights_RN @ (bins_NB * (risk - offensive)[:, None])
-    error: NDArray[np.float64] = np.abs(gaps_RB).sum(axis=1) / weights_RN.sum(axis=1)
-    return error

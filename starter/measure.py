@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 import numpy as np
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
+from evaluation.metrics import compute_auroc
 from memeguard.bundle_source import open_bundle
 from memeguard.runtimes import load_predictor
 from memes.augmentation import blank_picture
@@ -97,7 +97,7 @@ def _judge(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]
 def _compare(verdicts: Sequence[Verdict], usual: Sequence[Verdict], offensive_N: np.ndarray) -> Robustness:
     changes = [abs(one.probability - other.probability) for one, other in zip(verdicts, usual, strict=True)]
     return Robustness(
-        auroc=float(roc_auc_score(offensive_N, [verdict.logit for verdict in verdicts])),
+        auroc=compute_auroc(offensive_N, np.array([verdict.logit for verdict in verdicts])),
         median_change=statistics.median(changes),
         num_flipped=sum(one.prediction != other.prediction for one, other in zip(verdicts, usual, strict=True)),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, get_args
 
-from evaluation.metrics import score_predictions, to_probabilities
+from evaluation.metrics import Scores, measure_scores, to_probabilities
 from memeguard.config import Modalities
 from training.calibration import calibrate
 from training.experiment import Experiment
@@ -42,5 +42,6 @@ def compare_modalities(
         logits = experiment.predict_logits(fitted.classifier, "validation")
         chosen = calibrate(labels, logits)
         probabilities = to_probabilities(logits, chosen.temperature)
-        results[modalities] = score_predictions(labels, probabilities, chosen.threshold)
+        scores = Scores(labels=labels, probabilities=probabilities, threshold=chosen.threshold)
+        results[modalities] = measure_scores(scores)
     return results

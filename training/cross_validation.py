@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
+from evaluation.metrics import compute_auroc
 from training.config import NUM_FOLDS_OF_HEAD, TrainingConfig, TrainingError
 from training.folds import assign_folds, group_duplicates
 
@@ -55,8 +55,8 @@ class OutOfFold:
         return {
             "num_folds": self.folds.num,
             "num_groups": self.folds.num_groups,
-            "auroc": float(roc_auc_score(labels, self.logits)),
-            "fold_auroc": [float(roc_auc_score(labels[held_out], self.logits[held_out])) for held_out in rows],
+            "auroc": compute_auroc(labels, self.logits),
+            "fold_auroc": [compute_auroc(labels[held_out], self.logits[held_out]) for held_out in rows],
         }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from evaluation.metrics import score_predictions, to_probabilities
+from evaluation.metrics import compute_auroc, to_probabilities
 from training.config import TrainingConfig, TrainingError
 from training.stepper import Stepper, draw_seed
 
@@ -200,7 +200,7 @@ class _Run:
         logits = predict_logits(stepper.network, self._inputs["validation"], stepper.accelerator)
         if not np.isfinite(logits).all():
             raise TrainingError("the model's answers are not numbers")
-        auroc = score_predictions(self._validation_labels, to_probabilities(logits), threshold=0.5).auroc
+        auroc = compute_auroc(self._validation_labels, 1.0 - to_probabilities(logits))
         state.history.append({"loss": state.loss / self._num_batches, "validation_auroc": auroc})
         if auroc > state.best_auroc:
             state.best_auroc, state.best_epoch = auroc, state.epoch

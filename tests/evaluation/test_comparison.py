@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from evaluation.comparison import Measured, find_warnings, measure
+from evaluation.metrics import Scores
 from evaluation.report import MAJORITY, MODEL, TFIDF
-from evaluation.statistics import Scores
 
 LABELS = np.tile([0, 1], 75)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
-from evaluation.metrics import choose_threshold, score_predictions
+from evaluation.metrics import Metrics, Scores, choose_threshold, compute_decisions, compute_figures, measure_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,10 +31,14 @@ def f1_of(labels: NDArray[np.int64], predicted: NDArray[np.int64], label: int) -
     return 2 * hits / (found + there) if found + there else 0.0
 
 
+def measure(labels: NDArray[np.int64], probabilities: NDArray[np.float64], threshold: float) -> Metrics:
+    return measure_scores(Scores(labels=labels, probabilities=probabilities, threshold=threshold))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_figures_follow_their_definitions(seed: int) -> None:
     labels, probabilities = random_scores(seed)
-    metrics = score_predictions(labels, probabilities, threshold=0.45)
+    metrics = measure(labels, probabilities, threshold=0.45)
     predicted = (probabilities < 0.45).astype(int)
     assert metrics.num == 30
     assert metrics.accuracy == pytest.approx(np.mean(labels == predicted))
@@ -45,16 +49,16 @@ def test_figures_follow_their_definitions(seed: int) -> None:
 
 
 def test_low_probabilities_of_being_harmless_are_offensive() -> None:
-    metrics = score_predictions(np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.8, 0.9]), threshold=0.5)
+    metrics = measure(np.array([1, 1, 0, 0]), np.array([0.1, 0.2, 0.8, 0.9]), threshold=0.5)
     assert (metrics.accuracy, metrics.macro_f1, metrics.auroc) == (1.0, 1.0, 1.0)
 
 
 def test_a_probability_at_the_threshold_is_harmless() -> None:
-    assert score_predictions(np.array([0, 1]), np.array([0.5, 0.4]), threshold=0.5).accuracy == 1.0
+    assert measure(np.array([0, 1]), np.array([0.5, 0.4]), threshold=0.5).accuracy == 1.0
 
 
 def test_one_class_alone_has_no_auroc() -> None:
-    metrics = score_predictions(np.array([1, 1]), np.array([0.1, 0.9]), threshold=0.5)
+    metrics = measure(np.array([1, 1]), np.array([0.1, 0.9]), threshold=0.5)
     assert math.isnan(metrics.auroc)
     assert metrics.accuracy == 0.5
 
@@ -78,6 +82,27 @@ def test_a_threshold_separates_what_can_be_separated() -> None:
 
 def test_equal_scores_leave_the_threshold_at_one_half() -> None:
     assert choose_threshold(np.array([1, 0]), np.array([0.3, 0.3])) == 0.5
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    labels, probabilities = random_scores(0, 200)
+    scores = Scores(labels=labels, probabilities=probabilities, threshold=0.45)
+    figures, risk = compute_figures(scores), 1 - probabilities
+    assert figures["auroc"] == roc_auc_score(labels, risk)
+    assert figures["accuracy"] == accuracy_score(labels, scores.predicted)
+    assert figures["macro_f1"] == f1_score(labels, scores.predicted, average="macro")
+    assert figures["weighted_f1"] == pytest.approx(f1_score(labels, scores.predicted, average="weighted"))
+    assert figures["offensive_f1"] == f1_score(labels, scores.predicted)
+    assert figures["average_precision"] == pytest.approx(average_precision_score(labels, risk))
+    assert figures["brier"] == pytest.approx(np.mean((risk - labels) ** 2))
+    decisions = compute_decisions(scores)
+    assert decisions == {name: figures[name] for name in ("accuracy", "macro_f1", "weighted_f1", "offensive_f1")}
+
+
+def test_calibration_error_by_hand() -> None:
+    scores = Scores(labels=np.array([1, 0, 1]), probabilities=np.array([0.1, 0.1, 0.9]), threshold=0.5)
+    # Risks .9, .9 in one bin, half of them offensive: gap .4 for two; risk .1 alone and offensive: gap .9 for one.
+    assert compute_figures(scores)["ece"] == pytest.approx((2 * 0.4 + 0.9) / 3)
 
 
 def test_a_hundred_thousand_scores_are_no_more_work_than_sorting_them() -> None:

@@ -1,12 +1,12 @@
-"""Figures are scikit-learn's and by hand the same, intervals cover the truth, McNemar's test counts rightly."""
+"""Resamples count memes as often as they were drawn, intervals cover the truth, McNemar's test counts rightly."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from evaluation.statistics import Scores, bootstrap_figures, compare_answers, compute_figures, make_estimate
+from evaluation.metrics import Scores, compute_figures, weighted_figures
+from evaluation.statistics import bootstrap_figures, compare_answers, make_estimate, wilson_interval
 
 
 def random_scores(num: int, gap: float, seed: int = 0) -> Scores:
@@ -17,21 +17,23 @@ def random_scores(num: int, gap: float, seed: int = 0) -> Scores:
     return Scores(labels=labels, probabilities=probabilities, threshold=0.45)
 
 
-def test_figures_are_those_of_scikit_learn() -> None:
-    scores = random_scores(200, 0.2)
-    figures, risk = compute_figures(scores), 1 - scores.probabilities
-    assert figures["auroc"] == pytest.approx(roc_auc_score(scores.labels, risk))
-    assert figures["average_precision"] == pytest.approx(average_precision_score(scores.labels, risk))
-    assert figures["weighted_f1"] == pytest.approx(f1_score(scores.labels, scores.predicted, average="weighted"))
-    assert figures["macro_f1"] == pytest.approx(f1_score(scores.labels, scores.predicted, average="macro"))
-    assert figures["offensive_f1"] == pytest.approx(f1_score(scores.labels, scores.predicted))
-    assert figures["brier"] == pytest.approx(np.mean((risk - scores.labels) ** 2))
+def test_figures_of_a_resample_are_those_of_its_memes() -> None:
+    """A meme that was drawn three times counts as three memes."""
+    scores = random_scores(60, 0.2)
+    counts = np.random.default_rng(1).integers(0, 4, 60)
+    repeated = Scores(
+        labels=np.repeat(scores.labels, counts), probabilities=np.repeat(scores.probabilities, counts), threshold=0.45
+    )
+    figures = weighted_figures(scores, counts[None].astype(float))
+    assert {name: values[0] for name, values in figures.items()} == pytest.approx(compute_figures(repeated))
 
 
-def test_calibration_error_by_hand() -> None:
-    scores = Scores(labels=np.array([1, 0, 1]), probabilities=np.array([0.1, 0.1, 0.9]), threshold=0.5)
-    # Risks .9, .9 in one bin, half of them offensive: gap .4 for two; risk .1 alone and offensive: gap .9 for one.
-    assert compute_figures(scores)["ece"] == pytest.approx((2 * 0.4 + 0.9) / 3)
+@pytest.mark.parametrize(
+    ("hits", "num", "low", "high"), [(0, 5, 0, 0.4345), (3, 10, 0.1078, 0.6032), (5, 5, 0.5655, 1)]
+)
+def test_wilsons_interval_is_that_of_the_tables(hits: int, num: int, low: float, high: float) -> None:
+    """Newcombe 1998, "Two-sided confidence intervals for the single proportion", method 3."""
+    assert wilson_interval(hits, num) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_intervals_are_seeded_and_cover_the_truth() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.metrics import score_predictions
+from evaluation.metrics import Scores, measure_scores
 from memeguard.predictor import non_offensive_probability
 from training.calibration import calibrate, fit_temperature, undo_class_weights
 
@@ -61,10 +61,13 @@ def test_the_threshold_is_the_best_one_for_the_tempered_probabilities(temperatur
     labels, logits = draw_memes(temperature, num=120, bias=-1.0)
     config = calibrate(labels, logits)
     probabilities = np.array([non_offensive_probability(logit, config.temperature) for logit in logits])
-    found = score_predictions(labels, probabilities, config.threshold).macro_f1
+
+    def macro_f1(threshold: float) -> float:
+        return measure_scores(Scores(labels=labels, probabilities=probabilities, threshold=threshold)).macro_f1
+
     every = [0.0, *np.nextafter(probabilities, 1.0)]  # between any two memes
-    assert found == pytest.approx(max(score_predictions(labels, probabilities, one).macro_f1 for one in every))
-    assert found > score_predictions(labels, probabilities, 0.0).macro_f1
+    assert macro_f1(config.threshold) == pytest.approx(max(map(macro_f1, every)))
+    assert macro_f1(config.threshold) > macro_f1(0.0)
 
 
 @pytest.mark.parametrize("num_offensive", [2, 10, 18])

@@ -26,7 +26,7 @@ _MAX_MEMES: Final = 50_000  # of more, a validation split says as much
 
 
 class Folds(NamedTuple):
-    """The fold of each meme of the training split, int64 [N], and how many of them are no near-duplicates."""
+    """The fold of each meme of the training split, int64 [N], and the number of groups of near-duplicates."""
 
     numbers: NDArray[np.int64]
     num_groups: int

@@ -1,11 +1,9 @@
-"""Part memes into folds such that no meme has a near-duplicate in another fold.
-
-Does not know what is learnt from the folds.
-"""
+"""Divide memes into folds for cross-validation; near-duplicates stay in the same fold."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -30,51 +28,75 @@ if TYPE_CHECKING:
 
     from memes.meme import Meme
 
-MIN_JACCARD: Final = 0.7  # of the words of two captions that count as the same
-_PAIRS_AT_ONCE: Final = 2**19  # of captions that are compared, some hundred bytes each
+MIN_JACCARD: Final = 0.7  # similarity of the words of two captions that count as near-duplicates
+_PAIRS_AT_ONCE: Final = 2**19  # pairs of captions that are compared at once, some hundred bytes each
 _HASHES: Final = "picture-hashes.sqlite"
 
 
 def assign_folds(
     labels: NDArray[np.int64], groups: NDArray[np.int64], num_folds: int, *, seed: int
 ) -> NDArray[np.int64]:
-    """The fold [N] of each meme: whole groups, and each label about equally often in every fold.
+    """Assign each meme [N] to a fold: groups stay whole, and every fold has about the same share of both labels.
+
+    Args:
+        labels: int64 [N], 1 = offensive.
+        groups: int64 [N], equal for near-duplicates.
+        num_folds: At least 2.
+        seed: The same seed gives the same folds.
 
     Raises:
-        TrainingError: There are too few groups of a label for so many folds.
+        TrainingError: There are too few groups for so many folds.
     """
     for label in Label:
         if (num := len(np.unique(groups[labels == label]))) < num_folds:
             raise TrainingError(
                 f"num_folds is {num_folds}, but split train has only {num} {label.word} memes "
-                "that are no near-duplicates"
+                "that are not near-duplicates of each other"
             )
     folds = np.empty(len(labels), dtype=np.int64)
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed % 2**32)
     for number, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
         folds[held_out] = number
-    if any(len(np.unique(labels[folds == number])) == 1 for number in range(num_folds)):
-        raise TrainingError(
-            f"num_folds is {num_folds}, but the near-duplicates of split train cannot be parted such that every fold "
-            "has both labels"
-        )
+    _give_both_labels(folds, labels, groups, num_folds)
     return folds
 
 
+def _give_both_labels(
+    folds: NDArray[np.int64], labels: NDArray[np.int64], groups: NDArray[np.int64], num_folds: int
+) -> None:
+    """Move one group into each fold that lacks a label; scikit-learn may leave such folds if there are few groups.
+
+    There are as many groups of each label as folds. So another fold has two groups of the label that is missing, and
+    one of them can go without leaving that fold with fewer labels.
+    """
+    for number, label in itertools.product(range(num_folds), Label):
+        if label in labels[folds == number]:
+            continue
+        for group in np.unique(groups[labels == label]):
+            home = folds == folds[groups == group][0]
+            if len(np.unique(labels[home & (groups != group)])) == len(np.unique(labels[home])):
+                folds[groups == group] = number
+                break
+
+
 def group_duplicates(memes: Sequence[Meme], cache_dir: Path | None = None) -> NDArray[np.int64]:
-    """A number [N] for each meme, the same for near-duplicates: in picture or in caption, chains included.
+    """Number the memes [N] such that near-duplicates, in picture or caption, have the same number; chains included.
 
     Pictures are compared by perceptual hash (``duplicates.group_near``), captions by the Jaccard similarity of their
-    words; those of less than three different words have to be the same.
+    words. Captions of fewer than three different words must be equal.
+
+    Args:
+        memes: N memes.
+        cache_dir: Folder in which the hashes of pictures are kept.
     """
     pictures = _hash_pictures(memes, cache_dir)
     leaders = group_near(pictures)
     texts = [normalize_text(meme.text) for meme in memes]
-    first_of: dict[bytes | str, int] = {}  # where a picture or a caption stands first
+    first_of: dict[bytes | str, int] = {}  # row in which a picture or a caption occurs first
     groups = every = np.arange(len(memes))
     keys_of_memes: tuple[Sequence[bytes | str], ...] = ([leaders[picture] for picture in pictures], texts)
     for keys in keys_of_memes:
-        # An empty caption is like no other.
+        # An empty caption resembles no other.
         firsts = [first_of.setdefault(key, row) if key else row for row, key in enumerate(keys)]
         groups = _merge(groups, np.array(firsts), every)
     distinct = [text for text in first_of if isinstance(text, str)]
@@ -85,7 +107,7 @@ def group_duplicates(memes: Sequence[Meme], cache_dir: Path | None = None) -> ND
 
 
 def _merge(groups: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups [N] in which the memes at ``left`` and ``right`` [K] are in one, with all that were with either."""
+    """Merge the groups [N] of the memes at ``left`` [K] with those of the memes at ``right`` [K], pair by pair."""
     ends = (groups[left], groups[right])
     graph = coo_array((np.ones(len(left), dtype=np.int8), ends), shape=(len(groups), len(groups)))
     merged: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
@@ -93,7 +115,7 @@ def _merge(groups: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np
 
 
 def _find_similar_texts(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Places [K] and [K] in ``texts``, which are all different, of those whose words are nearly the same."""
+    """Yield pairs of places ([K] and [K]) in ``texts``, which are all different, whose words are nearly the same."""
     long = np.array([place for place, text in enumerate(texts) if len(set(text.split())) > 2])  # noqa: PLR2004
     if not len(long):
         return
@@ -113,12 +135,12 @@ def _find_similar_texts(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64
 
 
 def _keep_rarest(words_NV: csr_array, sizes_N: NDArray[np.int64]) -> csr_array:
-    """Of each caption the rarest words, so many that similar captions share one (Bayardo et al. 2007, "All Pairs")."""
+    """Keep enough of each caption's rarest words that similar captions share one (Bayardo et al. 2007, "All Pairs")."""
     counts_V = np.bincount(words_NV.indices, minlength=words_NV.shape[1])
     rarity_V = np.argsort(np.argsort(counts_V, kind="stable"))
     row_of = np.repeat(np.arange(len(sizes_N)), sizes_N)
     order = np.lexsort((rarity_V[words_NV.indices], row_of))
-    place = np.arange(len(order)) - np.repeat(words_NV.indptr[:-1], sizes_N)  # of a word among its caption's
+    place = np.arange(len(order)) - np.repeat(words_NV.indptr[:-1], sizes_N)  # of a word in its caption
     num_kept_N = sizes_N - np.ceil(MIN_JACCARD * sizes_N).astype(np.int64) + 1
     kept = order[place < num_kept_N[row_of]]
     ones = np.ones(len(kept), dtype=np.int32)
@@ -126,7 +148,7 @@ def _keep_rarest(words_NV: csr_array, sizes_N: NDArray[np.int64]) -> csr_array:
 
 
 def _hash_pictures(memes: Sequence[Meme], cache_dir: Path | None) -> list[bytes]:
-    """Perceptual hashes [N], found in the cache or added to it."""
+    """Perceptual hashes [N], read from the cache or added to it."""
     paths = [meme.image_path for meme in memes]
     if cache_dir is None:
         hashes = map_pictures(hash_picture, paths, title="compare pictures")

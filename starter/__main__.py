@@ -1,7 +1,7 @@
 """The command that rebuilds the compact CLIP: ``python -m starter --data HARMEME``.
 
-Stages: texts (what the sentence teacher says), pictures (what the picture teacher says), text-tower, picture-tower,
-export. Each goes on where it was stopped; the two towers may learn side by side in two shells.
+Stages: texts (embeddings of the sentence teacher), pictures (features of the picture teacher), text-tower,
+picture-tower, export. An interrupted stage is resumed; the two towers may be trained side by side in two shells.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import torch
 import transformers
 from filelock import FileLock
 
-from memes.meme import DataError
+from memeguard.errors import MemeguardError
+from memeguard.output_folder import check_writable
 from memes.reading import read_split
-from starter.distill import PICTURE_RECIPE, TEXT_RECIPE, PictureLesson, TextLesson, learn, read_weights
+from starter.distill import PICTURE_RECIPE, TEXT_RECIPE, learn, read_weights
 from starter.lessons import Illustrated, PictureLessons, TextLessons, write_picture_lessons, write_text_lessons
-from starter.materials import MaterialError, fetch_packages, fetch_teachers, find_pictures
+from starter.materials import fetch_packages, fetch_teachers, find_pictures
+from starter.objectives import PictureLesson, TextLesson
 from starter.student import Student, make_student, save_student
 from starter.texts import collect_texts
-from training.config import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,15 +34,17 @@ if TYPE_CHECKING:
 
 STAGES: Final = ("texts", "pictures", "text-tower", "picture-tower", "export")
 _CROPS_PER_MEME: Final = 8
-_EVERY_NTH: Final = 4  # of the packages' pictures, most of which are clip art much alike
+_EVERY_NTH: Final = 4  # of the packages' pictures; most are similar clip art
 _SEED: Final = 0
+_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 
 class Rebuild:
-    """All stages over one folder of work."""
+    """All stages, with one folder for what they compute."""
 
     def __init__(self, data: Path, work: Path, out: Path) -> None:
         self._work, self._out = work, out
+        check_writable(out)
         work.mkdir(parents=True, exist_ok=True)
         self._packages, self._teachers = fetch_packages(work), fetch_teachers(work)
         self._memes: Sequence[Meme] = list(read_split(data, "train"))
@@ -49,11 +52,11 @@ class Rebuild:
         self._texts = collect_texts(self._captions, self._packages, random.Random(_SEED))  # noqa: S311 - no secret
 
     def texts(self) -> TextLessons:
-        """Write down what the sentence teacher says."""
+        """Compute the embeddings of the sentence teacher."""
         return write_text_lessons(self._work, self._texts, self._teachers)
 
     def pictures(self) -> PictureLessons:
-        """Write down what the picture teacher says."""
+        """Compute the features of the picture teacher."""
         memes = [
             Illustrated(path=meme.image_path, saying=meme.text, is_named=False, num_crops=_CROPS_PER_MEME)
             for meme in self._memes
@@ -63,29 +66,24 @@ class Rebuild:
         return write_picture_lessons(self._work, [*memes, *others], self._teachers, _SEED)
 
     def text_tower(self) -> None:
-        """Let the text tower learn."""
+        """Train the text tower."""
         student = self._student()
         lesson = TextLesson(student, self.texts(), len(self._captions), TEXT_RECIPE)
         learn(lesson, student, TEXT_RECIPE, self._path("text"), self._log("text"), title="text tower")
 
     def picture_tower(self) -> None:
-        """Let the picture tower learn."""
+        """Train the picture tower."""
         student = self._student()
         lesson = PictureLesson(student, self.pictures(), PICTURE_RECIPE)
         learn(lesson, student, PICTURE_RECIPE, self._path("picture"), self._log("picture"),
               extra=lesson.projector, title="picture tower")  # fmt: skip
 
     def export(self) -> None:
-        """Put both towers together and write the layout of the hub."""
+        """Combine both towers and write them in the hub's layout."""
         student = self._student()
-        for name, recipe, parts in (
-            ("text", TEXT_RECIPE, ("text_model.", "text_projection.")),
-            ("picture", PICTURE_RECIPE, ("vision_model.", "visual_")),
-        ):
+        for name, recipe in (("text", TEXT_RECIPE), ("picture", PICTURE_RECIPE)):
             weights = read_weights(self._path(name), recipe, title=f"{name} tower")
-            student.clip.load_state_dict(
-                {key: value for key, value in weights.items() if key.startswith(parts)}, strict=False
-            )
+            student.clip.load_state_dict(weights, strict=False)
         save_student(student, self._out)
 
     def _student(self) -> Student:
@@ -106,12 +104,16 @@ class Rebuild:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True)
+@click.option("--data", type=_FOLDER, required=True, help="Labelled memes.")
 @click.option(
-    "--work", type=click.Path(path_type=Path, file_okay=False), default=Path("run/starter"), show_default=True
+    "--work",
+    type=_FOLDER,
+    default=Path("run/starter"),
+    show_default=True,
+    help="Folder of packages, teachers and checkpoints.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(__file__).parent / "compact")
-@click.option("--stage", type=click.Choice(STAGES), multiple=True, help="Only these.  [default: all]")
+@click.option("--out", type=_FOLDER, default=Path(__file__).parent / "compact", help="Folder of the CLIP.")
+@click.option("--stage", type=click.Choice(STAGES), multiple=True, help="Run this stage only; may be repeated.")
 def main(data: Path, work: Path, out: Path, stage: tuple[str, ...]) -> None:
     """Rebuild the compact CLIP from the memes in DATA, of which it reads the training split without its labels."""
     transformers.utils.logging.disable_progress_bar()  # of reading files that are here already
@@ -119,9 +121,9 @@ def main(data: Path, work: Path, out: Path, stage: tuple[str, ...]) -> None:
         rebuild = Rebuild(data, work, out)
         for name in stage or STAGES:
             click.echo(f"{name} …")
-            with FileLock(work / f"{name}.lock"):  # another run of this stage ends first; its result is then found
+            with FileLock(work / f"{name}.lock"):  # another process at this stage finishes it first
                 getattr(rebuild, name.replace("-", "_"))()
-    except (MaterialError, DataError, TrainingError, OSError) as error:
+    except (MemeguardError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

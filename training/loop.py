@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memeguard.classifier import MemeClassifier
     from training.checkpoint import Checkpoint
     from training.inputs import Inputs
-    from training.tuning import ParameterGroup
+    from training.optimization import ParameterGroup
 
 _EVALUATION_BATCH: Final = 64
 _WORK_PER_WRITING: Final = 9  # seconds of training for each second in which a checkpoint is written

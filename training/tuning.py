@@ -5,11 +5,12 @@ Does not know losses, epochs or memes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import peft
 
 from training.config import TrainingConfig, TrainingError, Tune, backbone_learning_rate
+from training.optimization import ParameterGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 _LORA_TARGETS: Final = ["q_proj", "k_proj", "v_proj"]  # of both towers' attention, as Hu et al. 2021 adapt them
 _UNUSED: Final = "logit_scale"  # of CLIP's contrastive loss; no verdict depends on it
-
-
-class ParameterGroup(NamedTuple):
-    """Weights that learn at one peak learning rate."""
-
-    parameters: list[nn.Parameter]
-    learning_rate: float
 
 
 class Tuning:

@@ -18,7 +18,7 @@ from training import checkpoint as checkpoint_module
 from training.checkpoint import Checkpoint, Checkpoints
 from training.config import TrainingConfig, TrainingError
 from training.loop import fit
-from training.tuning import ParameterGroup
+from training.optimization import ParameterGroup
 
 if TYPE_CHECKING:
     from memeguard.bundle import Bundle

@@ -19,7 +19,7 @@ from training.checkpoint import Checkpoint
 from training.config import TrainingConfig, TrainingError
 from training.inputs import PixelInputs
 from training.loop import fit, predict_logits, predict_probabilities
-from training.stepper import learning_rate_factor
+from training.optimization import learning_rate_factor
 from training.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -221,6 +221,12 @@ def test_the_learning_rate_rises_for_a_tenth_and_falls_to_nothing() -> None:
     assert max(factors) == 1.0
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert 0.0 < factors[-1] < 0.01
+
+
+def test_the_warmup_may_be_shorter() -> None:
+    factors = [learning_rate_factor(step, 1000, 0.05) for step in range(1000)]
+    assert (factors[0], factors[24], factors[49]) == (1 / 50, 0.5, 1.0)
+    assert factors[525] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 9])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tests.training.synthetic_inputs import LABELS, Features
 from training.config import TrainingConfig, TrainingError
 from training.loop import fit
-from training.stepper import Stepper, draw_seed, learning_rate_factor
-from training.tuning import ParameterGroup
+from training.optimization import ParameterGroup, learning_rate_factor
+from training.stepper import Stepper, draw_seed
 
 if TYPE_CHECKING:
     from memeguard.bundle import Bundle

@@ -1,4 +1,4 @@
-"""``memeguard train``: killed at any moment and gone on with it writes the same bytes; what it cannot do, it says."""
+"""``memeguard train``: killed at any moment and resumed, it writes the same bytes; what it cannot do, it says."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +38,16 @@ if TYPE_CHECKING:
 
 # Each process is forked from one that has imported torch already; this saves seconds and changes nothing else.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["training.trainer", "training.checkpoint", "evaluation.metrics_table", __name__])
+CONTEXT.set_forkserver_preload(["training.run", "evaluation.metrics_table", __name__])
 REPOSITORY = Path(__file__).parents[2]
+AS_NOBODY = """
+import os, sys
+import training.run, evaluation.metrics_table, cli.main, cli.skipped
+if os.getuid() == 0:  # for whom every folder may be written
+    os.setgid(65534)
+    os.setuid(65534)
+cli.main.main(sys.argv[1:])
+"""
 
 
 def run_main(arguments: list[str], log: Path) -> None:
@@ -135,12 +144,12 @@ def test_a_training_killed_again_and_again_writes_the_same_bytes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine"]
 
 
-def test_an_interrupted_training_is_not_begun_anew_unasked(arguments: list[str], interrupted: Path) -> None:
+def test_an_interrupted_training_is_not_discarded_unasked(arguments: list[str], interrupted: Path) -> None:
     before = times_of(interrupted.with_name("mine.checkpoints"))
     result = invoke(arguments, "--out", str(interrupted))
     assert result.exit_code == 1
-    hint = "add --resume to go on with it, or remove that folder"
-    assert result.output == f"Error: {interrupted}.checkpoints holds an interrupted training: {hint}\n"
+    hint = "add --resume to continue it, or remove that folder"
+    assert result.output == f"Error: {interrupted}.checkpoints contains an interrupted training: {hint}\n"
     assert times_of(interrupted.with_name("mine.checkpoints")) == before
 
 
@@ -152,7 +161,7 @@ def test_another_setting_is_named(arguments: list[str], interrupted: Path) -> No
     assert not interrupted.exists()
 
 
-def test_other_data_is_not_gone_on_with(
+def test_a_training_is_not_resumed_with_other_data(
     arguments: list[str], interrupted: Path, demo_folder: Path, tmp_path: Path
 ) -> None:
     data = shutil.copytree(demo_folder, tmp_path / "data")
@@ -175,7 +184,7 @@ def moved(clip_folder: Path) -> Iterator[Path]:
         path.write_bytes(before)
 
 
-def test_a_backbone_with_other_weights_is_not_gone_on_with(
+def test_a_training_is_not_resumed_with_other_weights_of_the_backbone(
     arguments: list[str], interrupted: Path, moved: Path
 ) -> None:
     result = invoke(arguments, "--out", str(interrupted), "--resume")
@@ -209,7 +218,7 @@ def test_a_damaged_checkpoint_is_one_line(arguments: list[str], interrupted: Pat
     result = invoke(arguments, "--out", str(interrupted), "--resume")
     assert result.exit_code == 1
     assert "model.safetensors is damaged: " in result.output
-    assert result.output.endswith("; remove it to begin anew\n")
+    assert result.output.endswith("; remove it to start again\n")
 
 
 def test_a_finished_bundle_is_left_alone(arguments: list[str], finished: Path) -> None:
@@ -218,7 +227,7 @@ def test_a_finished_bundle_is_left_alone(arguments: list[str], finished: Path) -
     assert (result.exit_code, result.output) == (0, f"{finished} is complete\n")
     result = invoke(arguments, "--out", str(finished))
     assert result.exit_code == 1
-    assert "exists already; a bundle is never overwritten" in result.output
+    assert "is not empty: it contains 'config.json'; choose a new or an empty folder" in result.output
     assert times_of(finished) == before
 
 
@@ -245,16 +254,21 @@ def test_a_disk_that_is_full_at_the_end_costs_no_work(arguments: list[str], tmp_
         result = invoke(command)
     assert result.exit_code == 1
     assert "mine cannot be written: " in result.output
-    assert "nothing is lost: the same command with --resume goes on" in result.output
+    assert "Nothing is lost: run the same command with --resume to continue." in result.output
     assert invoke(command, "--resume").exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_folder_that_is_no_bundle_is_not_complete(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+@pytest.mark.parametrize(
+    ("name", "message"), [("notes.txt", "is not empty: it contains 'notes.txt'"), ("config.json", "is not a bundle")]
+)
+def test_a_folder_that_is_no_bundle_is_not_complete(
+    arguments: list[str], tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / name).write_text("{}", "utf-8")
     result = invoke(arguments, "--out", str(tmp_path), "--resume")
     assert result.exit_code == 1
-    assert "is not a bundle" in result.output
+    assert message in result.output
 
 
 def test_what_is_left_of_a_finished_training_goes(arguments: list[str], interrupted: Path, finished: Path) -> None:
@@ -263,16 +277,45 @@ def test_what_is_left_of_a_finished_training_goes(arguments: list[str], interrup
     assert not interrupted.with_name("mine.checkpoints").exists()
 
 
-def test_the_folder_one_is_in_can_be_filled(
+def test_the_current_folder_can_be_filled(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     result = invoke(arguments, "--out", ".", "--epochs", "1", "--folds", "0")
-    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path().iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "report.json",
+        "tokenizer.json",
+    ]
+    load_bundle(Path())
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
-def test_resuming_nothing_is_beginning(arguments: list[str], finished: Path, tmp_path: Path) -> None:
+def test_a_training_that_cannot_be_resumed_says_so_and_ends_well(demo_folder: Path) -> None:
+    """The bundle's folder may be written, the one above it, where checkpoints belong, may not."""
+    with tempfile.TemporaryDirectory() as parent:  # pytest's own is below one that nobody else may enter
+        out = Path(parent) / "mine"
+        out.mkdir()
+        data = shutil.copytree(demo_folder, Path(parent) / "data")
+        out.chmod(0o777)
+        Path(parent).chmod(0o555)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", AS_NOBODY, "train", "--data", data, "--out", out, "--epochs", "1", "--device", "cpu"],
+                cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert (out / "model.safetensors").exists()
+        finally:
+            Path(parent).chmod(0o755)
+    warning = f"warning: this training cannot be resumed: {out}.checkpoints cannot be written: Permission denied"
+    assert warning in done.stderr.splitlines()
+
+
+def test_resuming_nothing_starts_a_training(arguments: list[str], finished: Path, tmp_path: Path) -> None:
     """So that a job that may be restarted always runs the same command."""
     result = invoke(arguments, "--out", str(tmp_path / "mine"), "--resume")
     assert result.exit_code == 0, result.output
@@ -281,19 +324,19 @@ def test_resuming_nothing_is_beginning(arguments: list[str], finished: Path, tmp
 
 
 @pytest.mark.parametrize("event", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_says_how_to_go_on(arguments: list[str], tmp_path: Path, event: signal.Signals) -> None:
+def test_an_interruption_says_how_to_continue(arguments: list[str], tmp_path: Path, event: signal.Signals) -> None:
     process = start([*arguments, "--out", str(tmp_path / "mine"), "--epochs", "1000", "--patience", "1000"],
                     tmp_path / "log")  # fmt: skip
     wait_for_steps(process, tmp_path / "mine.checkpoints" / "model.safetensors", 3)
     os.kill(process.pid, event)
     assert finish(process) == {signal.SIGINT: 1, signal.SIGTERM: 143}[event]
     log = (tmp_path / "log").read_text("utf-8")
-    assert "nothing is lost: the same command with --resume goes on" in log
+    assert "Nothing is lost: run the same command with --resume to continue." in log
     assert "Traceback" not in log
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "mine.checkpoints"]
 
 
-def test_after_an_explosion_a_lower_rate_goes_on(
+def test_after_an_explosion_training_resumes_with_a_lower_rate(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = iter(range(1000))
@@ -307,7 +350,9 @@ def test_after_an_explosion_a_lower_rate_goes_on(
         patch.setattr(stepper.functional, "binary_cross_entropy_with_logits", explode)
         result = invoke(command, "--lr", "10")
     assert result.exit_code == 1
-    assert "the loss is inf in epoch 2; choose a learning rate below 10.0 and go on from" in result.output
+    assert (
+        "the loss is inf in epoch 2; choose a learning rate below 10.0 and resume with --resume from" in result.output
+    )
     result = invoke(command, "--lr", "0.1", "--resume")
     assert result.exit_code == 0, result.output
     assert [len(read_report(tmp_path / "mine")["epochs"]), next(steps)] == [10, 8]

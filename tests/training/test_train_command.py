@@ -303,10 +303,10 @@ def test_a_training_that_cannot_be_resumed_says_so_and_ends_well(demo_folder: Pa
         out.chmod(0o777)
         Path(parent).chmod(0o555)
         try:
+            command = ["train", "--data", data, "--out", out, "--epochs", "1", "--device", "cpu"]
             done = subprocess.run(
-                [sys.executable, "-c", AS_NOBODY, "train", "--data", data, "--out", out, "--epochs", "1", "--device", "cpu"],
-                cwd=REPOSITORY, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                [sys.executable, "-c", AS_NOBODY, *command], cwd=REPOSITORY, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
             assert (out / "model.safetensors").exists()
         finally:
@@ -350,9 +350,7 @@ def test_after_an_explosion_training_resumes_with_a_lower_rate(
         patch.setattr(stepper.functional, "binary_cross_entropy_with_logits", explode)
         result = invoke(command, "--lr", "10")
     assert result.exit_code == 1
-    assert (
-        "the loss is inf in epoch 2; choose a learning rate below 10.0 and resume with --resume from" in result.output
-    )
+    assert "the loss is inf in epoch 2; choose a learning rate below 10.0 and add --resume" in result.output
     result = invoke(command, "--lr", "0.1", "--resume")
     assert result.exit_code == 0, result.output
     assert [len(read_report(tmp_path / "mine")["epochs"]), next(steps)] == [10, 8]

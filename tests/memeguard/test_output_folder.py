@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from memeguard.output_folder import OutputError, check_new_folder, check_writable, fill_new_folder
+from tests.ordinary_user import run_as_ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FILL = """
-import os, sys
+import sys
 from pathlib import Path
 from memeguard.output_folder import check_new_folder, fill_new_folder
-if os.getuid() == 0:
-    os.setuid(65534)
 check_new_folder(Path(sys.argv[1]))
 with fill_new_folder(Path(sys.argv[1])) as staging:
     (staging / "result.txt").write_text("done")
@@ -59,21 +56,18 @@ def test_the_current_folder_is_filled_and_stays_the_current_one(
     assert sorted(os.listdir()) == ["pictures", "result.txt"]  # noqa: PTH208 - what a shell there would see
 
 
-def test_a_folder_is_filled_whose_parent_may_not_be_written() -> None:
-    with tempfile.TemporaryDirectory() as parent:  # pytest's own is below one that nobody else may enter
-        folder = Path(parent) / "mine"
-        folder.mkdir()
-        folder.chmod(0o777)
-        Path(parent).chmod(0o555)
-        try:
-            subprocess.run([sys.executable, "-c", FILL, folder], check=True, cwd="/")
-            assert names_in(folder) == ["result.txt"]
-            refused = subprocess.run(
-                [sys.executable, "-c", FILL, f"{folder}-2"], check=False, cwd="/", capture_output=True, text=True
-            )
-        finally:
-            Path(parent).chmod(0o755)
-    assert refused.stderr.endswith("mine-2 cannot be written: Permission denied\n")
+def test_a_folder_is_filled_whose_parent_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    tmp_path.chmod(0o555)
+    try:
+        filled, refused = (
+            run_as_ordinary_user([sys.executable, "-c", FILL, tmp_path / name]) for name in ("mine", "other")
+        )
+    finally:
+        tmp_path.chmod(0o755)
+    assert filled.returncode == 0, filled.stderr
+    assert names_in(tmp_path / "mine") == ["result.txt"]
+    assert refused.stderr.endswith("other cannot be written: Permission denied\n")
 
 
 def test_what_a_fresh_disk_and_a_killed_run_leave_does_not_count(tmp_path: Path) -> None:

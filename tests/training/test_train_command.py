@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from cli.main import main
 from memeguard.bundle import load_bundle
 from memeguard.bundle_files import read_report
 from memes.reading import read_splits
+from tests.ordinary_user import run_as_ordinary_user
 from tests.training import two_processes
 from tests.training.full_disk import largest_file
 from training import stepper
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["training.run", "evaluation.metrics_table", __name__])
 REPOSITORY = Path(__file__).parents[2]
-AS_NOBODY = """
-import os, sys
-import training.run, evaluation.metrics_table, cli.main, cli.skipped
-if os.getuid() == 0:  # for whom every folder may be written
-    os.setgid(65534)
-    os.setuid(65534)
-cli.main.main(sys.argv[1:])
-"""
 
 
 def run_main(arguments: list[str], log: Path) -> None:
@@ -294,23 +286,18 @@ def test_the_current_folder_can_be_filled(
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
-def test_a_training_that_cannot_be_resumed_says_so_and_ends_well(demo_folder: Path) -> None:
-    """The bundle's folder may be written, the one above it, where checkpoints belong, may not."""
-    with tempfile.TemporaryDirectory() as parent:  # pytest's own is below one that nobody else may enter
-        out = Path(parent) / "mine"
-        out.mkdir()
-        data = shutil.copytree(demo_folder, Path(parent) / "data")
-        out.chmod(0o777)
-        Path(parent).chmod(0o555)
-        try:
-            command = ["train", "--data", data, "--out", out, "--epochs", "1", "--device", "cpu"]
-            done = subprocess.run(
-                [sys.executable, "-c", AS_NOBODY, *command], cwd=REPOSITORY, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            assert (out / "model.safetensors").exists()
-        finally:
-            Path(parent).chmod(0o755)
+def test_a_training_that_cannot_be_resumed_says_so_and_ends_well(arguments: list[str], tmp_path: Path) -> None:
+    """The bundle's folder may be written; the one above it, where checkpoints belong, may not."""
+    out = tmp_path / "mine"
+    out.mkdir()
+    tmp_path.chmod(0o555)
+    command = ["-m", "cli.main", *arguments, "--out", out, "--epochs", "1", "--folds", "0"]
+    try:
+        done = run_as_ordinary_user([sys.executable, *command], cwd=REPOSITORY)
+    finally:
+        tmp_path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    load_bundle(out)
     warning = f"warning: this training cannot be resumed: {out}.checkpoints cannot be written: Permission denied"
     assert warning in done.stderr.splitlines()
 

@@ -38,15 +38,15 @@ def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_pat
     out = out or Path("reports") / f"{bundle_name(bundle)}-{split}"
     for folder in (out, json_path.parent) if json_path else (out,):
         check_writable(folder)
-    report = measure(bundle, data, split, device=device, max_skipped=max_skipped)
-    tell_skipped(report.skipped)
-    page = write_evaluation(report, data, out)
+    result = measure(bundle, data, split, device=device, max_skipped=max_skipped)
+    tell_skipped(result.skipped)
+    page = write_evaluation(result, data, out)
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole_json(json_path, dataclasses.asdict(report))
-    for warning in report.warnings:
+        write_whole_json(json_path, dataclasses.asdict(result))
+    for warning in result.warnings:
         click.echo(f"warning: {warning}")
-    click.echo(format_metrics(split, tabulate(report)))
+    click.echo(format_metrics(split, tabulate(result)))
     click.echo(f"wrote {page}")
 
 

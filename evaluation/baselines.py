@@ -1,7 +1,4 @@
-"""What a model has to beat: always answering the majority class, and words alone.
-
-Knows no pictures and no CLIP.
-"""
+"""Baselines that a model has to beat: the majority class, and TF-IDF on captions."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def score_with_majority(train: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
-    """Always answer the more frequent label of ``train``."""
+    """Predict the more frequent label of ``train`` for every meme."""
     share_non_offensive = 1.0 - float(np.mean(label_array(train)))
     return Scores(
         labels=label_array(held_out), probabilities=np.full(len(held_out), share_non_offensive), threshold=0.5
@@ -36,17 +33,17 @@ def score_with_majority(train: Sequence[Meme], held_out: Sequence[Meme]) -> Scor
 
 
 def score_with_tfidf(train: Sequence[Meme], validation: Sequence[Meme], held_out: Sequence[Meme]) -> Scores:
-    """TF-IDF of words and word pairs, logistic regression; the threshold is chosen on ``validation``.
+    """Fit TF-IDF of words and word pairs with logistic regression; choose the threshold on ``validation``.
 
-    Of more than ``MAX_CAPTIONS`` memes it learns from so many, drawn at random: more would cost memory, and teach a
-    linear model of words little.
+    Of more than ``MAX_CAPTIONS`` memes a random sample of that size is used: more would cost memory and hardly improve
+    a linear model of words.
 
     Raises:
-        DataError: ``train`` holds one label only.
+        DataError: ``train`` has one label only.
     """
     if len(found := np.unique(label_array(train))) == 1:
         name = Label(found[0]).word
-        raise DataError([f"split train holds {name} memes only; TF-IDF needs both labels"])
+        raise DataError([f"split train has {name} memes only; TF-IDF needs both labels"])
     if len(train) > MAX_CAPTIONS:
         rows = np.arange(len(train))
         drawn, _ = train_test_split(rows, train_size=MAX_CAPTIONS, stratify=label_array(train), random_state=0)

@@ -1,14 +1,11 @@
-"""Is the model better than what it has to beat? Measure all of them on the same memes, and say what speaks against it.
-
-Does not know where scores come from, nor how figures are shown; needs no torch, so that training may ask it too.
-"""
+"""Compare a model with its baselines on the same memes, and warn where it is not better."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evaluation.metrics import FIGURES, compute_figures
-from evaluation.report import MAJORITY, MODEL, TFIDF, ModelFigures
+from evaluation.result import MAJORITY, MODEL, TFIDF, ModelFigures
 from evaluation.statistics import NUM_RESAMPLES, Estimate, bootstrap_figures, make_estimate
 from memes.meme import Label
 
@@ -21,23 +18,23 @@ if TYPE_CHECKING:
     from evaluation.metrics import Scores
     from memes.meme import Split
 
-_CHANCE: Final = 0.5  # AUROC of scores that say nothing
+_CHANCE: Final = 0.5  # AUROC of random scores
 
 
 class Measured(NamedTuple):
-    """Every model's figures with their intervals, and by how much the model's AUROC exceeds that of TF-IDF."""
+    """Figures of every model with their intervals, and the model's AUROC minus that of TF-IDF."""
 
     models: dict[str, ModelFigures]
     auroc_difference: Estimate
 
 
 def measure(scores: Mapping[str, Scores], num_resamples: int = NUM_RESAMPLES, *, seed: int = 0) -> Measured:
-    """Figures of every model with intervals from the same resamples, so that differences are paired.
+    """Compute the figures of every model, with intervals from the same resamples, so that differences are paired.
 
     Args:
-        scores: Of the same memes by ``MODEL``, ``TFIDF`` and any others.
-        num_resamples: Of the bootstrap.
-        seed: Same seed, same resamples.
+        scores: Scores of the same memes, by the name of the model: ``MODEL``, ``TFIDF`` and any others.
+        num_resamples: Resamples of the bootstrap.
+        seed: The same seed draws the same resamples.
     """
     resampled = bootstrap_figures(dict(scores), seed=seed, num_resamples=num_resamples)
     values = {name: compute_figures(one) for name, one in scores.items()}
@@ -55,13 +52,13 @@ def measure(scores: Mapping[str, Scores], num_resamples: int = NUM_RESAMPLES, *,
 
 
 def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, split: Split) -> list[str]:
-    """Every reason to distrust the figures or the model, the gravest first.
+    """List every reason to distrust the figures or the model, the most serious first.
 
     Args:
-        measured: With ``MODEL``, ``TFIDF`` and ``MAJORITY``.
-        labels: int64 [N] of the memes that were measured, 1 = offensive.
-        num_seen: How many of them have a near-duplicate in train.
-        split: Which memes they are.
+        measured: Figures of ``MODEL``, ``TFIDF`` and ``MAJORITY`` at least.
+        labels: int64 [N] of the memes, 1 = offensive.
+        num_seen: Number of memes that have a near-duplicate in train.
+        split: Split of the memes.
     """
     models, difference = measured
     model, tfidf, majority = models[MODEL], models[TFIDF], models[MAJORITY]
@@ -69,7 +66,7 @@ def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, 
     if difference.low is not None and difference.low <= 0:
         verdict = "does not beat" if _value(difference) <= 0 else "is not shown to beat"
         warnings.append(
-            f"The model {verdict} TF-IDF, which sees no picture: AUROC {_value(model.auroc):.3f} against "
+            f"The model {verdict} TF-IDF, which does not see pictures: AUROC {_value(model.auroc):.3f} against "
             f"{_value(tfidf.auroc):.3f}, a difference of {_format(difference)}."
         )
     if (accuracy := _value(model.accuracy)) <= (rival := _value(majority.accuracy)):
@@ -78,17 +75,15 @@ def find_warnings(measured: Measured, labels: NDArray[np.int64], num_seen: int, 
             f"accuracy {accuracy:.3f} against {rival:.3f}."
         )
     if split == "train":
-        warnings.append(
-            "The train split was measured: the figures say how well it was learnt, nothing about new memes."
-        )
+        warnings.append("The model was evaluated on the train split: the figures say nothing about new memes.")
     elif num_seen:
         warnings.append(
             f"{num_seen} of {len(labels)} memes have a near-duplicate in train, in picture or caption; "
-            "the slice without them is the honest one."
+            "trust the slice without them."
         )
     if len(set(labels.tolist())) == 1:
         only = Label(labels[0]).word
-        warnings.append(f"All memes of this split are {only}: AUROC and what depends on it are not defined.")
+        warnings.append(f"All memes of this split are {only}: AUROC and the figures that depend on it are not defined.")
     return warnings
 
 
@@ -97,7 +92,7 @@ def _warn_of_chance(auroc: Estimate) -> list[str]:
         return []
     if auroc.high < _CHANCE:
         return [f"The model is worse than chance: AUROC {_format(auroc)}. Are labels swapped?"]
-    return [f"The model is no better than chance: AUROC {_format(auroc)}, and 0.5 is a coin's."]
+    return [f"The model is no better than chance: AUROC {_format(auroc)}, and 0.5 is chance."]
 
 
 def _format(estimate: Estimate) -> str:

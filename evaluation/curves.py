@@ -1,7 +1,4 @@
-"""What a model's scores look like at every threshold and in every bin: ROC, precision-recall, reliability, sweep.
-
-Does not know how curves are drawn.
-"""
+"""Compute a model's curves: ROC, precision-recall, reliability, and the figures at every threshold."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.metrics import NUM_BINS, Scores, bin_scores, compute_decisions
-from evaluation.report import Confusion, Curve, Point, ReliabilityBin, ThresholdPoint
+from evaluation.result import Confusion, Curve, Point, ReliabilityBin, ThresholdPoint
 from evaluation.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -21,19 +18,19 @@ _NUM_THRESHOLDS: Final = 101
 
 
 def trace_roc(model: str, scores: Scores) -> Curve:
-    """False positive rate against true positive rate; both classes must occur."""
+    """False positive rate against true positive rate; both labels must occur."""
     false_rate, true_rate, _ = roc_curve(scores.labels, 1.0 - scores.probabilities)
     return Curve(model=model, points=_points(false_rate, true_rate))
 
 
 def trace_precision_recall(model: str, scores: Scores) -> Curve:
-    """Recall against precision, of the label offensive, which must occur."""
+    """Recall against precision of the label offensive, which must occur."""
     precision, recall, _ = precision_recall_curve(scores.labels, 1.0 - scores.probabilities, drop_intermediate=True)
     return Curve(model=model, points=_points(recall, precision))
 
 
 def bin_reliability(scores: Scores) -> tuple[ReliabilityBin, ...]:
-    """The bins of the calibration error that hold memes, in rising order of risk."""
+    """The bins of the calibration error that contain memes, in rising order of risk."""
     risk = 1.0 - scores.probabilities
     bins = bin_scores(risk)
     filled = []
@@ -48,12 +45,12 @@ def bin_reliability(scores: Scores) -> tuple[ReliabilityBin, ...]:
 
 
 def sweep_thresholds(scores: Scores) -> tuple[ThresholdPoint, ...]:
-    """The model's answers at evenly spaced thresholds over [0, 1]."""
+    """The model's figures at evenly spaced thresholds over [0, 1]."""
     return tuple(_at_threshold(scores, float(value)) for value in np.linspace(0.0, 1.0, _NUM_THRESHOLDS))
 
 
 def count_answers(scores: Scores) -> Confusion:
-    """How many memes of each label got each answer."""
+    """Count the memes of each label by the answer they got."""
     offensive, flagged = scores.labels == 1, scores.predicted == 1
     return Confusion(
         offensive_as_offensive=int(np.sum(offensive & flagged)),

@@ -1,7 +1,4 @@
-"""Measure a bundle on one split, beside what it has to beat, and say first what speaks against it.
-
-Does not know how a report is shown.
-"""
+"""Evaluate a bundle on one split of labelled memes, and compare it with baselines."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from evaluation.curves import (
 )
 from evaluation.metrics import Scores, compute_figures
 from evaluation.openings import record_opening
-from evaluation.report import MAJORITY, MODEL, TFIDF, EvaluationReport, Mistake, SliceFigures
+from evaluation.result import MAJORITY, MODEL, TFIDF, EvaluationResult, Mistake, SliceFigures
 from evaluation.scorers import score_with_bundle
 from evaluation.slices import Slice, find_seen, slice_memes
 from evaluation.statistics import NUM_RESAMPLES, Estimate, compare_answers
@@ -50,21 +47,21 @@ def evaluate(
     device: str = "auto",
     num_resamples: int = NUM_RESAMPLES,
     max_skipped: int = 0,
-) -> EvaluationReport:
-    """Measure the bundle in ``source`` on one split of ``data``.
+) -> EvaluationResult:
+    """Evaluate the bundle in ``source`` on one split of ``data``.
 
-    Opening the test split is recorded, see ``evaluation.openings``; where it cannot be, a warning says so.
+    An evaluation on the test split is counted, see ``evaluation.openings``; if it cannot be, a warning says so.
 
     Args:
         source: A bundle's folder or a .mar archive.
         data: Labelled memes; TF-IDF learns from its train and validation splits.
-        split: Which memes to measure on.
-        device: Where the model runs.
-        num_resamples: Of the bootstrap.
-        max_skipped: How many faulty memes, of the splits that are read, may be left out; the report lists them.
+        split: Memes to evaluate on.
+        device: Where the model computes.
+        num_resamples: Resamples of the bootstrap.
+        max_skipped: Largest number of faulty memes, over the splits that are read, that may be left out.
 
     Raises:
-        BundleError: ``source`` is no bundle, or a damaged one, and its answers are not numbers.
+        BundleError: ``source`` is not a bundle, is damaged, or gives answers that are not numbers.
         DataError: A split is missing, empty or faulty, the train split holds one label only, or a caption has more
             tokens than the model may read.
         DeviceError: This machine has no such device.
@@ -79,7 +76,7 @@ def evaluate(
     csv_hash = data_hash(data)
     num_openings, uncounted = _count_opening(source, bundle_hash, csv_hash) if split == "test" else (None, [])
     scores = {
-        **score_with_bundle(predictor, memes, f"judge {split}"),
+        **score_with_bundle(predictor, memes, f"predict {split}"),
         TFIDF: score_with_tfidf(splits["train"], splits["validation"], memes),
         MAJORITY: score_with_majority(splits["train"], memes),
     }
@@ -87,7 +84,7 @@ def evaluate(
     seen = find_seen(memes, splits["train"])
     model = scores[MODEL]
     ranked = _with_curves(scores)
-    return EvaluationReport(
+    return EvaluationResult(
         bundle=bundle_name(source),
         bundle_sha256=bundle_hash,
         backbone=predictor.config.backbone,
@@ -126,21 +123,21 @@ def evaluate(
 
 
 def bundle_name(source: Path) -> str:
-    """What people call the bundle: its folder's name, or the archive's without its ending."""
+    """Name of the bundle: that of its folder, or of the archive without its suffix."""
     path = source.resolve()
     return path.name if path.is_dir() else path.stem
 
 
-def tabulate(report: EvaluationReport) -> dict[str, dict[str, Any]]:
-    """Rows for ``report.format_metrics``; what is not defined is nan."""
+def tabulate(result: EvaluationResult) -> dict[str, dict[str, Any]]:
+    """Rows for ``format_metrics``; a figure that is not defined is nan."""
     return {
-        name: {"num": report.num, **{key: _value(getattr(figures, key)) for key in ("accuracy", "macro_f1", "auroc")}}
-        for name, figures in report.models.items()
+        name: {"num": result.num, **{key: _value(getattr(figures, key)) for key in ("accuracy", "macro_f1", "auroc")}}
+        for name, figures in result.models.items()
     }
 
 
 def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mistake]:
-    """The ``NUM_MISTAKES`` wrong answers to which the model gives the highest probability, the highest first."""
+    """Find the ``NUM_MISTAKES`` wrong answers with the highest probability, the highest first."""
     predicted = scores.predicted
     confidence = np.where(predicted == 1, 1.0 - scores.probabilities, scores.probabilities)
     wrong = np.flatnonzero(predicted != scores.labels)
@@ -160,11 +157,11 @@ def find_mistakes(memes: Sequence[Meme], scores: Scores, data: Path) -> list[Mis
 
 
 def _count_opening(source: Path, bundle_hash: str, csv_hash: str) -> tuple[int | None, list[str]]:
-    """The number of openings, this one included, or else a warning that it is not known."""
+    """The number of openings including this one, or a warning that it is not known."""
     try:
         return record_opening(source, bundle_hash, csv_hash), []
     except BundleError as error:
-        return None, [f"This opening of the test split could not be counted, nor will later ones know of it: {error}."]
+        return None, [f"This opening of the test split could not be counted, and later counts will miss it: {error}."]
 
 
 def _warn_of_skipped(skipped: Sequence[str]) -> list[str]:
@@ -172,7 +169,7 @@ def _warn_of_skipped(skipped: Sequence[str]) -> list[str]:
 
 
 def _with_curves(scores: Mapping[str, Scores]) -> dict[str, Scores]:
-    """Those of which curves are drawn; none where one label occurs alone."""
+    """The scores whose curves are drawn; none if only one label occurs."""
     both = len(np.unique(scores[MODEL].labels)) == len(Label)
     return {name: scores[name] for name in (MODEL, TFIDF)} if both else {}
 

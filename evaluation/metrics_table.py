@@ -1,4 +1,4 @@
-"""Lay figures out as a table for a terminal. Does not compute any."""
+"""Format figures as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def format_metrics(split: str, rows: dict[str, dict[str, Any]]) -> str:
-    """One row per name, columns accuracy, macro-F1 and AUROC; ``rows`` holds ``Metrics`` as dictionaries."""
+    """Format a row per name with accuracy, macro-F1 and AUROC; ``rows`` has ``Metrics`` as dictionaries."""
     num = next(iter(rows.values()))["num"]
     lines = [f"{split} ({num} memes)".ljust(26) + "accuracy  macro-F1  AUROC"]
     lines += [

@@ -1,7 +1,4 @@
-"""Count how often the test split was opened with a bundle: every choice made after the first time is fitted to it.
-
-Does not know what was done with the split.
-"""
+"""Count how often the test split was opened with a bundle: choices made after the first time are fitted to it."""
 
 from __future__ import annotations
 
@@ -18,21 +15,21 @@ OPENINGS: Final = "test_openings.jsonl"
 
 
 def openings_path(source: Path) -> Path:
-    """Where openings are kept: inside a bundle's folder; beside an archive, as ``<its stem>.test_openings.jsonl``."""
+    """File of the openings: inside a bundle's folder; beside an archive, as ``<its stem>.test_openings.jsonl``."""
     path = source.resolve()
     return path / OPENINGS if path.is_dir() else path.with_suffix(f".{OPENINGS}")
 
 
 def record_opening(source: Path, bundle_hash: str, data_hash: str) -> int:
-    """Note that the test split was opened with a bundle; return how often it has been by now.
+    """Record that the test split was opened with a bundle; return how often it has been opened.
 
     Args:
         source: The bundle's folder, or an archive.
         bundle_hash: See ``bundle_source.hash_bundle``.
-        data_hash: Which data it was opened in.
+        data_hash: See ``memes.reading.data_hash``.
 
     Raises:
-        BundleError: The note cannot be written, or earlier ones cannot be read.
+        BundleError: The record cannot be written, or earlier ones cannot be read.
     """
     path = openings_path(source)
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "bundle": bundle_hash, "data": data_hash}
@@ -45,10 +42,10 @@ def record_opening(source: Path, bundle_hash: str, data_hash: str) -> int:
 
 
 def count_openings(source: Path, bundle_hash: str) -> int:
-    """How often the test split was opened with the bundle in ``source``; of an archive also before it was one.
+    """Count the openings of the test split with the bundle in ``source``; for an archive, those of its bundle too.
 
     Raises:
-        BundleError: There are notes, but they cannot be read.
+        BundleError: There are records, but they cannot be read.
     """
     path = openings_path(source)
     try:
@@ -57,12 +54,12 @@ def count_openings(source: Path, bundle_hash: str) -> int:
         lines = []
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from error
-    # A line that a crash cut short may still name the bundle: it was opened all the same.
+    # A line that a crash truncated still counts if it names the bundle.
     return sum(bundle_hash in line for line in lines) + _count_on_card(source)
 
 
 def _count_on_card(source: Path) -> int:
-    """What an archive's card knows of the time before; an archive may have lost its card, or have an older one."""
+    """Openings before the bundle was archived; the card may be lost, or be of an older version."""
     if source.is_dir():
         return 0
     try:

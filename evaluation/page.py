@@ -1,6 +1,6 @@
-"""Show an evaluation as one HTML page that needs nothing else: no script, no network, no file beside it.
+"""Show an evaluation as one HTML page that needs no script, no network and no other file.
 
-Does not compute any figure. Pictures and captions of memes stay hidden until somebody asks for them.
+Pictures of memes stay blurred, and captions hidden, until a reader opens them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from memeguard.regular_file import read_picture
 from memes.atomic_file import write_whole
 
 if TYPE_CHECKING:
-    from evaluation.report import EvaluationReport, Mistake
+    from evaluation.result import EvaluationResult, Mistake
     from evaluation.statistics import Estimate
 
 PAGE: Final = "index.html"
 _TEMPLATE: Final = "page.html"
 _LONGEST_SIDE: Final = 480  # pixels; enough to see what a meme is about
-# Field of ModelFigures, heading, what a reader should know of it.
+# Field of ModelFigures, heading, explanation.
 _COLUMNS: Final = (
-    ("accuracy", "Accuracy", "share of right answers"),
+    ("accuracy", "Accuracy", "share of correct answers"),
     ("macro_f1", "Macro F1", "mean of both labels' F1"),
-    ("weighted_f1", "Weighted F1", "by how frequent the labels are"),
+    ("weighted_f1", "Weighted F1", "weighted by the labels' frequency"),
     ("offensive_f1", "Offensive F1", "F1 of the label offensive"),
     ("auroc", "AUROC", "area under the ROC curve"),
     ("average_precision", "AP", "average precision"),
@@ -52,16 +52,16 @@ _CAPTIONS: Final = {
 }
 
 
-def write_evaluation(report: EvaluationReport, data: Path, out: Path) -> Path:
+def write_evaluation(result: EvaluationResult, data: Path, out: Path) -> Path:
     """Write the page and a PNG per plot into ``out``, each file whole or not at all; return the page's path.
 
     Args:
-        report: What to show; files of an earlier one are replaced.
-        data: The folder the report is about, for the pictures of its mistakes.
-        out: Made if it is missing.
+        result: What to show.
+        data: Folder of the evaluated memes, for the pictures of the mistakes.
+        out: Folder of the page, made if it is missing; files of an earlier evaluation are replaced.
     """
-    plots = draw_plots(report)
-    page = render_page(report, plots, [_shrink_picture(data, mistake) for mistake in report.mistakes])
+    plots = draw_plots(result)
+    page = render_page(result, plots, [_shrink_picture(data, mistake) for mistake in result.mistakes])
     out.mkdir(parents=True, exist_ok=True)
     for name, content in plots.items():
         write_whole(out / f"{name}.png", content)
@@ -69,13 +69,13 @@ def write_evaluation(report: EvaluationReport, data: Path, out: Path) -> Path:
     return out / PAGE
 
 
-def render_page(report: EvaluationReport, plots: dict[str, bytes], pictures: list[bytes]) -> str:
+def render_page(result: EvaluationResult, plots: dict[str, bytes], pictures: list[bytes]) -> str:
     """The page's HTML.
 
     Args:
-        report: What to show.
-        plots: PNGs by name, as ``draw_plots`` gives them.
-        pictures: A JPEG for each of the report's mistakes.
+        result: What to show.
+        plots: PNGs by name, from ``draw_plots``.
+        pictures: A JPEG for each mistake.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -87,18 +87,18 @@ def render_page(report: EvaluationReport, plots: dict[str, bytes], pictures: lis
     environment.filters["figure"] = format_figure
     environment.filters["interval"] = _format_interval
     return environment.get_template(_TEMPLATE).render(
-        report=report,
+        result=result,
         columns=_COLUMNS,
         models=_MODELS,
         plots=[(_CAPTIONS[name], _inline(content, "png")) for name, content in plots.items()],
         mistakes=[
-            (mistake, _inline(picture, "jpeg")) for mistake, picture in zip(report.mistakes, pictures, strict=True)
+            (mistake, _inline(picture, "jpeg")) for mistake, picture in zip(result.mistakes, pictures, strict=True)
         ],
     )
 
 
 def format_figure(value: float | None) -> str:
-    """Three decimals, as everywhere on the page, or "n/a"."""
+    """Format a figure with three decimals, or "n/a"."""
     return "n/a" if value is None else f"{value:.3f}"
 
 

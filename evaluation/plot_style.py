@@ -1,7 +1,4 @@
-"""How every picture looks: colours that colour-blind people tell apart, and PNGs that depend on their content alone.
-
-Does not know what is drawn.
-"""
+"""Common style of all plots: colours that colour-blind people can tell apart, and reproducible PNGs."""
 
 from __future__ import annotations
 
@@ -35,12 +32,12 @@ _DOTS_PER_INCH: Final = 144
 
 
 def paint(painter: Callable[[Axes], None], size: tuple[float, float] = (5.2, 4.4)) -> bytes:
-    """The PNG of what ``painter`` draws on axes of a figure of ``size`` inches."""
+    """Draw with ``painter`` on a figure of ``size`` inches and return it as PNG."""
     with rc_context(rc=_SETTINGS):
-        # A Figure of one's own draws with Agg and leaves pyplot's global state alone: no display, nothing to close.
+        # A Figure without pyplot draws with Agg and has no global state: no display, nothing to close.
         figure = Figure(figsize=size, layout="constrained")
         painter(figure.add_subplot())
         buffer = io.BytesIO()
-        # Without the library's version in it, the same content gives the same bytes.
+        # Without the version of matplotlib, the same content gives the same bytes.
         figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,7 +1,4 @@
-"""Draw an evaluation's curves as PNGs, in colours that colour-blind people tell apart and in shapes besides.
-
-Does not compute any figure, nor know where the pictures go.
-"""
+"""Draw an evaluation's figures and curves as PNGs. Lines differ in colour and in style."""
 
 from __future__ import annotations
 
@@ -9,25 +6,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from evaluation.plot_style import BLUE, GREEN, GREY, PURPLE, VERMILION, paint
-from evaluation.report import MODEL, TFIDF
+from evaluation.result import MODEL, TFIDF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.axes import Axes
 
-    from evaluation.report import Curve, EvaluationReport
+    from evaluation.result import Curve, EvaluationResult
     from evaluation.statistics import Estimate
 
 _STYLES: Final = {MODEL: (BLUE, "-"), TFIDF: (VERMILION, "--")}
-_PATCH: Final = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # keeps a line from crossing a number
+_PATCH: Final = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # so that no line crosses a number
 _SIZE: Final = (5.2, 4.6)  # inches
-_DARK_SHARE: Final = 0.7  # from here on white is easier to read on the colour map than black
+_DARK_SHARE: Final = 0.7  # from here on white text is easier to read than black
 
 
-def draw_plots(report: EvaluationReport) -> dict[str, bytes]:
-    """PNGs by name, in the order they are best read in; curves that need both labels are left out without them."""
-    painters: dict[str, Callable[[EvaluationReport, Axes], None]] = {
+def draw_plots(result: EvaluationResult) -> dict[str, bytes]:
+    """Draw PNGs by name, in reading order; curves that need both labels are left out if only one occurs."""
+    painters: dict[str, Callable[[EvaluationResult, Axes], None]] = {
         "models": _draw_models,
         "roc": _draw_roc,
         "precision-recall": _draw_precision_recall,
@@ -35,16 +32,16 @@ def draw_plots(report: EvaluationReport) -> dict[str, bytes]:
         "reliability": _draw_reliability,
         "thresholds": _draw_thresholds,
     }
-    if not report.roc:
+    if not result.roc:
         for name in ("models", "roc", "precision-recall"):
             del painters[name]
-    return {name: paint(partial(painter, report), _SIZE) for name, painter in painters.items()}
+    return {name: paint(partial(painter, result), _SIZE) for name, painter in painters.items()}
 
 
-def _draw_models(report: EvaluationReport, axes: Axes) -> None:
-    names = list(reversed(report.models))
+def _draw_models(result: EvaluationResult, axes: Axes) -> None:
+    names = list(reversed(result.models))
     for height, name in enumerate(names):
-        auroc = report.models[name].auroc
+        auroc = result.models[name].auroc
         if auroc.value is None or auroc.low is None or auroc.high is None:
             continue
         colour = _STYLES.get(name, (GREY, ""))[0]
@@ -57,28 +54,28 @@ def _draw_models(report: EvaluationReport, axes: Axes) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.5, len(names) - 0.3)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"AUROC (no unit; line: 95 % bootstrap interval, {report.num_resamples} resamples)", fontsize=9)
-    axes.set_title(f"Who ranks best: {report.num} {report.split} memes")
+    axes.set_xlabel(f"AUROC (no unit; line: 95 % bootstrap interval, {result.num_resamples} resamples)", fontsize=9)
+    axes.set_title(f"Who ranks best: {result.num} {result.split} memes")
     _place_legend(axes, 1)
 
 
-def _draw_roc(report: EvaluationReport, axes: Axes) -> None:
-    for curve in report.roc:
-        _draw_curve(axes, curve, "AUROC", report.models[curve.model].auroc)
+def _draw_roc(result: EvaluationResult, axes: Axes) -> None:
+    for curve in result.roc:
+        _draw_curve(axes, curve, "AUROC", result.models[curve.model].auroc)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    _mark_operating_point(axes, *_operating_point(report))
+    _mark_operating_point(axes, *_operating_point(result))
     _label_rates(axes, "False positive rate (share of harmless memes flagged)", "True positive rate (recall)")
     axes.set_title("ROC curve")
     _place_legend(axes, 1)
 
 
-def _draw_precision_recall(report: EvaluationReport, axes: Axes) -> None:
-    for curve in report.precision_recall:
-        _draw_curve(axes, curve, "AP", report.models[curve.model].average_precision, drawstyle="steps-post")
-    share = report.num_offensive / report.num
+def _draw_precision_recall(result: EvaluationResult, axes: Axes) -> None:
+    for curve in result.precision_recall:
+        _draw_curve(axes, curve, "AP", result.models[curve.model].average_precision, drawstyle="steps-post")
+    share = result.num_offensive / result.num
     axes.axhline(share, color=GREY, linestyle=":", label=f"flag everything ({share:.2f})")
-    answers = report.confusion
-    _, recall = _operating_point(report)
+    answers = result.confusion
+    _, recall = _operating_point(result)
     if flagged := answers.offensive_as_offensive + answers.non_offensive_as_offensive:
         _mark_operating_point(axes, recall, answers.offensive_as_offensive / flagged)
     _label_rates(axes, "Recall (share of offensive memes flagged)", "Precision (share of flagged memes that are)")
@@ -86,8 +83,8 @@ def _draw_precision_recall(report: EvaluationReport, axes: Axes) -> None:
     _place_legend(axes, 1)
 
 
-def _draw_confusion(report: EvaluationReport, axes: Axes) -> None:
-    answers = report.confusion
+def _draw_confusion(result: EvaluationResult, axes: Axes) -> None:
+    answers = result.confusion
     counts = [
         [answers.offensive_as_offensive, answers.offensive_as_non_offensive],
         [answers.non_offensive_as_offensive, answers.non_offensive_as_non_offensive],
@@ -105,11 +102,11 @@ def _draw_confusion(report: EvaluationReport, axes: Axes) -> None:
     axes.set_xlabel("Answer of the model (number of memes)")
     axes.set_ylabel("Label")
     axes.grid(visible=False)
-    axes.set_title(f"Answers at threshold {report.models[MODEL].threshold:.3f}")
+    axes.set_title(f"Answers at threshold {result.models[MODEL].threshold:.3f}")
 
 
-def _draw_reliability(report: EvaluationReport, axes: Axes) -> None:
-    bins = report.reliability
+def _draw_reliability(result: EvaluationResult, axes: Axes) -> None:
+    bins = result.reliability
     risks, shares = [one.risk for one in bins], [one.offensive_share for one in bins]
     below, above = [one.offensive_share - one.low for one in bins], [one.high - one.offensive_share for one in bins]
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
@@ -127,13 +124,13 @@ def _draw_reliability(report: EvaluationReport, axes: Axes) -> None:
     sizes = [20 + 180 * one.num / largest for one in bins]
     axes.scatter(risks, shares, s=sizes, color=BLUE, alpha=0.75, zorder=3, label=f"bin (largest: {largest} memes)")
     _label_rates(axes, "Predicted probability of “offensive” (mean of bin)", "Share of memes that are offensive")
-    error = report.models[MODEL].ece
+    error = result.models[MODEL].ece
     axes.set_title(f"Reliability: ECE {_interval(error)}")
     _place_legend(axes, 2)
 
 
-def _draw_thresholds(report: EvaluationReport, axes: Axes) -> None:
-    points = report.thresholds
+def _draw_thresholds(result: EvaluationResult, axes: Axes) -> None:
+    points = result.thresholds
     thresholds = [point.threshold for point in points]
     lines: list[tuple[str, list[float | None], str, str]] = [
         ("accuracy", [point.accuracy for point in points], BLUE, "-"),
@@ -144,7 +141,7 @@ def _draw_thresholds(report: EvaluationReport, axes: Axes) -> None:
     for name, values, colour, style in lines:
         heights = [float("nan") if value is None else value for value in values]
         axes.plot(thresholds, heights, color=colour, linestyle=style, linewidth=1.8, label=name)
-    chosen = report.models[MODEL].threshold
+    chosen = result.models[MODEL].threshold
     axes.axvline(chosen, color="black", linewidth=1, label=f"the bundle's threshold, {chosen:.3f}")
     _label_rates(axes, "Threshold on the probability of “non-offensive”", "Figure (share of 1)")
     axes.set_title("What another threshold would do")
@@ -164,11 +161,11 @@ def _draw_curve(axes: Axes, curve: Curve, figure: str, estimate: Estimate, *, dr
     )
 
 
-def _operating_point(report: EvaluationReport) -> tuple[float, float]:
-    """False and true positive rate at the bundle's threshold; both labels occur where this is asked."""
-    answers = report.confusion
-    num_harmless = report.num - report.num_offensive
-    return answers.non_offensive_as_offensive / num_harmless, answers.offensive_as_offensive / report.num_offensive
+def _operating_point(result: EvaluationResult) -> tuple[float, float]:
+    """False and true positive rate at the bundle's threshold; both labels must occur."""
+    answers = result.confusion
+    num_harmless = result.num - result.num_offensive
+    return answers.non_offensive_as_offensive / num_harmless, answers.offensive_as_offensive / result.num_offensive
 
 
 def _mark_operating_point(axes: Axes, x: float, y: float) -> None:
@@ -186,7 +183,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _place_legend(axes: Axes, num_columns: int) -> None:
-    """Below the plot: wherever else it stood, some model's curve would run through it."""
+    """Place the legend below the plot, where no curve crosses it."""
     figure = axes.get_figure(root=True)
     assert figure is not None  # noqa: S101 - our own axes have one
     figure.legend(loc="outside lower center", ncols=num_columns, markerscale=0.7)

@@ -1,7 +1,4 @@
-"""Let a bundle judge memes three times: as they are, by their pictures alone, by their captions alone.
-
-Does not know how judgements are measured.
-"""
+"""Score memes with a bundle three times: as they are, by their pictures alone, by their captions alone."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import numpy as np
 import torch
 
 from evaluation.metrics import Scores, to_probabilities
-from evaluation.report import IMAGE_ONLY, MODEL, TEXT_ONLY
+from evaluation.result import IMAGE_ONLY, MODEL, TEXT_ONLY
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memes.augmentation import blank_picture
@@ -30,9 +27,14 @@ _BATCH: Final = 32
 
 @torch.inference_mode()
 def score_with_bundle(predictor: TorchPredictor, memes: Sequence[Meme], title: str) -> dict[str, Scores]:
-    """Scores of the model on ``memes``, on pictures with empty captions, and on captions with a grey picture.
+    """Score ``memes`` as they are, with empty captions, and with a grey picture.
 
-    Each tower runs once for all three. The progress bar is called ``title``.
+    Each tower runs once for all three.
+
+    Args:
+        predictor: The bundle's.
+        memes: N memes.
+        title: Title of the progress bar.
 
     Raises:
         BundleError: An answer is not a number.

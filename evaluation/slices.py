@@ -1,7 +1,4 @@
-"""Part the memes of a split by what may make them hard or too easy: caption length, picture size, copies in train.
-
-Does not know any model's scores.
-"""
+"""Slice a split by what may make memes hard or too easy: caption length, picture size, near-duplicates in train."""
 
 from __future__ import annotations
 
@@ -24,13 +21,13 @@ if TYPE_CHECKING:
 
     from memes.meme import Meme
 
-# Name and least value of each slice, in rising order; CLIP reads 75 tokens besides its two special ones at once.
+# Name and lowest value of each slice, in rising order; CLIP reads 75 tokens at once, besides two special ones.
 _TOKEN_SLICES: Final = (("none", 0), ("1-20 tokens", 1), ("21-75 tokens", 21), ("over 75 tokens", 76))
 _SIDE_SLICES: Final = (("up to 224 px", 0), ("225-448 px", 225), ("449-1024 px", 449), ("over 1024 px", 1025))
 
 
 class Slice(NamedTuple):
-    """Some of a split's memes: what they were parted by, how they differ, and which they are (bool [N])."""
+    """Some memes of a split: by what they were selected, their name, and which they are (bool [N])."""
 
     aspect: str
     name: str
@@ -41,11 +38,11 @@ def slice_memes(memes: Sequence[Meme], count_tokens: Callable[[str], int], seen:
     """Every slice of ``memes`` that is not empty.
 
     Args:
-        memes: Of one split.
-        count_tokens: Tokens of a caption, special ones not included.
-        seen: bool [N], which memes have a near-duplicate in train; see ``find_seen``.
+        memes: N memes of one split.
+        count_tokens: Counts the tokens of a caption, without the special ones.
+        seen: bool [N], whether a meme has a near-duplicate in train; see ``find_seen``.
     """
-    # A caption of blanks has no tokens either.
+    # A caption of blanks has no tokens.
     tokens = np.array([count_tokens(meme.text) for meme in memes])
     sides = map_pictures(_longest_side, [meme.image_path for meme in memes], title="measure pictures")
     slices = [
@@ -58,9 +55,9 @@ def slice_memes(memes: Sequence[Meme], count_tokens: Callable[[str], int], seen:
 
 
 def find_seen(memes: Sequence[Meme], train: Sequence[Meme]) -> NDArray[np.bool_]:
-    """Which of ``memes`` (bool [N]) have nearly the same picture, or the same words, as a meme of ``train``.
+    """Find which of ``memes`` (bool [N]) have nearly the same picture, or the same words, as a meme of ``train``.
 
-    Pictures are compared by perceptual hash, captions by ``duplicates.normalize_text``; empty ones are like no other.
+    Pictures are compared by perceptual hash, captions by ``duplicates.normalize_text``. Empty captions do not count.
     """
     paths = (meme.image_path for meme in itertools.chain(memes, train))
     title, total = "look for copies in train", len(memes) + len(train)
@@ -83,5 +80,5 @@ def _cut(aspect: str, values: NDArray[np.int64], slices: Sequence[tuple[str, int
 
 def _longest_side(path: Path) -> int:
     with os.fdopen(open_regular(path, max_bytes=MAX_PICTURE_BYTES), "rb") as file, Image.open(file) as image:
-        # Reads the header alone.
+        # Only the header is read.
         return max(image.size)

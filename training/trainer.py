@@ -12,7 +12,7 @@ import memeguard
 from evaluation.baselines import score_with_majority, score_with_tfidf
 from evaluation.comparison import find_warnings, measure
 from evaluation.metrics import Scores, measure_scores
-from evaluation.report import MAJORITY, MODEL, TFIDF
+from evaluation.result import MAJORITY, MODEL, TFIDF
 from memeguard.bundle import Bundle
 from training.calibration import calibrate
 from training.config import TrainingConfig, TrainingError, describe_differences

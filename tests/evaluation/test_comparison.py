@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.comparison import Measured, find_warnings, measure
 from evaluation.metrics import Scores
-from evaluation.report import MAJORITY, MODEL, TFIDF
+from evaluation.result import MAJORITY, MODEL, TFIDF
 
 LABELS = np.tile([0, 1], 75)
 
@@ -53,7 +53,7 @@ def test_a_lead_within_chance_is_not_shown() -> None:
 def test_the_train_split_proves_nothing() -> None:
     warnings = find_warnings(compare(scores(0.5), scores(0.1, seed=1)), LABELS, 150, "train")
     assert len(warnings) == 1
-    assert "The train split was measured" in warnings[0]
+    assert "evaluated on the train split" in warnings[0]
 
 
 @pytest.mark.parametrize(("label", "word"), [(0, "non-offensive"), (1, "offensive")])

@@ -19,7 +19,7 @@ from cli.main import main
 from evaluation.evaluate import evaluate
 from evaluation.metrics import FIGURES
 from evaluation.page import write_evaluation
-from evaluation.report import IMAGE_ONLY, MAJORITY, MODEL, TEXT_ONLY, TFIDF
+from evaluation.result import IMAGE_ONLY, MAJORITY, MODEL, TEXT_ONLY, TFIDF
 from evaluation.scorers import score_with_bundle
 from memeguard.bundle import Bundle, save_bundle
 from memeguard.torch_runtime import TorchPredictor

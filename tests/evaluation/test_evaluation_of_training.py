@@ -23,7 +23,7 @@ from training.trainer import train
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evaluation.report import EvaluationReport
+    from evaluation.result import EvaluationResult
 
 NUM_RED, NUM_GREEN = 5, 15  # shades; as many of each would hide that the labels changed places
 SIZES = {"Training": 160, "Validation": 120, "Testing": 160}
@@ -34,7 +34,7 @@ NO_BETTER = "The model is no better than chance"
 class Judged(NamedTuple):
     """What was found about a model that was trained on some memes, on their test split."""
 
-    report: EvaluationReport
+    report: EvaluationResult
     page: str
 
 

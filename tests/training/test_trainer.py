@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from evaluation.metrics import measure_scores
-from evaluation.report import MODEL
+from evaluation.result import MODEL
 from evaluation.scorers import score_with_bundle
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.bundle_files import read_report

@@ -1,9 +1,9 @@
-"""From labelled memes to a fine-tuned bundle and its archive. Knows nothing of servers."""
+"""From labelled memes to a fine-tuned bundle."""
 
 import os
 
-import memeguard  # noqa: F401 - first of all, as it switches off what other libraries report to their makers
+import memeguard  # noqa: F401 - first: it switches off the telemetry of other libraries
 from memes.user_cache import user_cache
 
-# Or matplotlib writes into two more folders of the user's home.
+# Otherwise matplotlib writes into two more folders of the user's home.
 os.environ.setdefault("MPLCONFIGDIR", str(user_cache() / "matplotlib"))

@@ -1,7 +1,6 @@
 """Train the same model on picture and caption, on the picture alone, and on the caption alone.
 
-If one modality alone does as well as both, the data does not need a multimodal model, or the model is none. Does not
-know how training works.
+If one modality does as well as both, the data does not need a multimodal model, or the model does not combine them.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 def compare_modalities(
     splits: Mapping[str, Sequence[Meme]], backbone_name: str, config: TrainingConfig, *, cache_dir: Path | None = None
 ) -> dict[Modalities, Metrics]:
-    """Metrics on the validation split of three models that differ in what they see and in nothing else.
+    """Train three models that differ only in what they see; return their metrics on the validation split.
 
     Args:
-        splits: ``train`` and ``validation``.
+        splits: Memes of ``train`` and ``validation``.
         backbone_name: See ``load_backbone``.
-        config: How to train; its ``modalities`` are not looked at.
-        cache_dir: Where a frozen backbone's features are kept.
+        config: How to train; ``modalities`` is ignored.
+        cache_dir: Folder in which the features of a frozen backbone are kept.
     """
     experiment = Experiment(splits, backbone_name, tune=config.tune, device=config.device, cache_dir=cache_dir)
     labels = experiment.labels["validation"]

@@ -1,6 +1,6 @@
-"""Make probabilities mean what they say: undo the weights of the classes, then one temperature for all logits.
+"""Calibrate probabilities: undo the class weights of the loss, then fit one temperature for all logits.
 
-Does not know where logits come from; they should be of memes that no weight was learnt from.
+Use logits of memes that the model was not trained on.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
     from memeguard.classifier import FusionHead
 
-_LOG_TEMPERATURES: Final = (math.log(0.05), math.log(20.0))  # beyond these a model is broken, not miscalibrated
+_LOG_TEMPERATURES: Final = (math.log(0.05), math.log(20.0))  # beyond these bounds a model is broken, not miscalibrated
 
 
 def calibrate(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> LabelConfig:
-    """Temperature and threshold that suit offensive ``logits`` [N] of memes with ``labels`` [N], 1 = offensive."""
+    """Fit temperature and threshold to offensive ``logits`` [N] of memes with ``labels`` [N], 1 = offensive."""
     temperature = fit_temperature(labels, logits)
     threshold = choose_threshold(labels, to_probabilities(logits, temperature))
     return LabelConfig(temperature=temperature, threshold=threshold)
 
 
 def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> float:
-    """The temperature of the least mean cross-entropy (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
-    signed = np.where(labels == 1, -logits, logits)  # positive where the answer is wrong
+    """Find the temperature of lowest cross-entropy (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
+    signed = np.where(labels == 1, -logits, logits)  # positive if the answer is wrong
 
     def cross_entropy(log_temperature: float) -> float:
         return float(np.logaddexp(0.0, signed / math.exp(log_temperature)).mean())
@@ -43,10 +43,14 @@ def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> f
 
 @torch.no_grad()
 def undo_class_weights(head: FusionHead, labels: NDArray[np.int64]) -> None:
-    """Shift the last bias by what the loss's weight of the offensive memes added to every logit.
+    """Subtract from the last bias what the class weight of the loss added to every logit.
 
     A weight w on the positive class moves the optimal log-odds by log w (Elkan 2001, "The Foundations of Cost-Sensitive
-    Learning"); the order of the memes stays.
+    Learning"). The ranking of memes does not change.
+
+    Args:
+        head: Changed in place.
+        labels: int64 [N] of the training split, 1 = offensive.
     """
     num_offensive = int(labels.sum())
     last: nn.Linear = head.classifier[-1]  # type: ignore[assignment]

@@ -1,6 +1,6 @@
-"""Keep the state of an unfinished training in one file that is whole or not there: safetensors, and JSON in its header.
+"""Keep the state of an unfinished training in one safetensors file with JSON in its header, complete or not there.
 
-Does not know what the tensors are for. (accelerate's own ``save_state`` pickles, and leaves half a folder if killed.)
+accelerate's own ``save_state`` pickles, and a kill leaves half a folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from training.config import TrainingError, describe_differences
+from training.job import TrainingJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,31 +25,30 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-EVERY_S: Final = 60.0  # seconds of work that a kill may cost
 _STATE, _SETTINGS, _CHECKSUM = "state", "settings", "blake2b"
-# What may be another when a training goes on: the result then is another than without the interruption.
+# What may change when a training is resumed; the result then differs from that without the interruption.
 _ADJUSTABLE: Final = frozenset({"learning_rate", "backbone_learning_rate", "device", "num_epochs", "patience"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A place for one training's state.
+    """The file of one training's state.
 
     Attributes:
-        path: The file; its folder is made when it is first written.
-        settings: JSON-ready; what the training depends on. A state of other settings is not gone on from.
-        every_s: Seconds between two writings within an epoch, 0 for every step; each epoch's end is written anyway.
+        path: Path of the file; its folder is made when it is first written.
+        settings: What the training depends on, ready for JSON. A state of other settings is refused.
+        every_s: Seconds between two checkpoints within an epoch, 0 for every step; each epoch ends with one.
     """
 
     path: Path
     settings: Mapping[str, Any]
-    every_s: float = EVERY_S
+    every_s: float = TrainingJob.checkpoint_every_s
 
     def write(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Replace what was kept, at once: a kill leaves the old state or the new one.
+        """Replace the state atomically: a kill leaves the old state or the new one.
 
         Raises:
-            OSError: The disk is full, or there is no writing to it.
+            OSError: The disk is full, or the folder cannot be written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         staged = self.path.with_suffix(".partial")
@@ -60,13 +60,13 @@ class Checkpoint:
             with staged.open("rb") as file:
                 os.fsync(file.fileno())
             staged.replace(self.path)
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # what safetensors raises if the disk is full
             raise OSError(str(error)) from error
         finally:
             staged.unlink(missing_ok=True)
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors, on the CPU, and state; None if nothing was kept.
+        """Read the tensors, on the CPU, and the state; None if there is no file.
 
         Raises:
             TrainingError: The file is damaged, or of a training with other settings.
@@ -79,9 +79,9 @@ class Checkpoint:
                 state, settings = json.loads(header[_STATE]), json.loads(header[_SETTINGS])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
             if _checksum(header, tensors) != header[_CHECKSUM]:
-                raise ValueError("its checksum is another")  # noqa: TRY301 - damage of any kind is told alike
+                raise ValueError("its checksum differs")  # noqa: TRY301 - reported like other damage
         except (SafetensorError, KeyError, ValueError) as error:
-            raise TrainingError(f"checkpoint {self.path} is damaged: {error}; remove it to begin anew") from error
+            raise TrainingError(f"checkpoint {self.path} is damaged: {error}; remove it to start again") from error
         self._check_settings(settings)
         return tensors, state
 
@@ -107,29 +107,29 @@ class Checkpoints:
     """A folder for the checkpoints of one command, which may train several times.
 
     Attributes:
-        folder: Made when it is needed.
+        folder: Path of the folder, made when it is needed.
         settings: What all of these trainings depend on.
         every_s: See ``Checkpoint``.
     """
 
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
-    every_s: float = EVERY_S
+    every_s: float = TrainingJob.checkpoint_every_s
 
     def for_settings(self, settings: Mapping[str, Any]) -> Checkpoints:
         """The same folder for trainings that depend on ``settings``."""
         return replace(self, settings=settings)
 
     def exist(self) -> bool:
-        """Whether an unfinished training was kept."""
+        """Whether there is a checkpoint."""
         return any(self.folder.glob("*.safetensors"))
 
     def remove(self) -> None:
-        """Forget all of them; their trainings are done."""
+        """Remove all checkpoints; the trainings are done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def named(self, name: str) -> Checkpoint:
-        """The checkpoint of one of them."""
+        """The checkpoint of the training called ``name``."""
         return Checkpoint(
             path=self.folder / f"{name}.safetensors", settings={**self.settings, "part": name}, every_s=self.every_s
         )

@@ -1,4 +1,4 @@
-"""How to train: every setting a person may choose. Does not know what is done with them."""
+"""The settings of a training, their defaults and their limits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "storage": get_args(Storage),
     "modalities": get_args(Modalities),
 }
-# Least value and greatest; the seed's is what torch takes, the learning rate's is far above what any of them wants
-# (1e38 would overflow their arithmetic).
+# Lowest and highest value. The seed's are torch's. The highest learning rate is far above any useful one; 1e38 would
+# overflow the optimizers' arithmetic.
 _WHOLE_NUMBERS: Final = {
     "batch_size": (1, 2**20),
     "accumulation_steps": (1, 2**20),
@@ -40,8 +40,8 @@ _WHOLE_NUMBERS: Final = {
 _MAX_LEARNING_RATE: Final = 10.0
 _SHARES: Final = ("averaging", "layer_decay", "lora_dropout", "weight_decay")
 
-# What suits each way of tuning where it is not the dataclass's default; learning rates as in the literature: LoRA's of
-# Hu et al. 2021, 1e-5 for the blocks of a CLIP (Dong et al. 2022, "CLIP Itself is a Strong Fine-tuner").
+# Defaults of each way of tuning that differ from the dataclass's. Learning rates: Hu et al. 2021 for LoRA, Dong et al.
+# 2022, "CLIP Itself is a Strong Fine-tuner", for the blocks of a CLIP.
 _PRESETS: Final[Mapping[Tune | None, dict[str, Any]]] = {
     None: {},
     "head": {},
@@ -54,47 +54,44 @@ NUM_FOLDS_OF_HEAD: Final = 5
 
 
 class TrainingError(MemeguardError):
-    """Training that cannot start or cannot go on, and why."""
+    """Training that cannot start or continue, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """The defaults suit a head on a frozen backbone as well as ``tiny`` from scratch; ``preset`` knows the others.
+    """How to train. The defaults suit a head on a frozen backbone, and ``tiny``; ``preset`` has those of other tuning.
 
     Attributes:
-        tune: What learns besides the head: nothing, low-rank adapters (LoRA), the last blocks of both towers, or
+        tune: What is trained besides the head: nothing, low-rank adapters (LoRA), the last blocks of both towers, or
             everything. None is ``head`` for a pretrained backbone and ``full`` for one made from scratch.
         optimizer: One of ``OptimizerName``.
-        learning_rate: Its peak, for the head and for a backbone from scratch; it rises linearly over the first tenth
-            of the steps, then falls along a cosine.
-        backbone_learning_rate: The same for what learns of a pretrained backbone; None is what suits ``tune``.
-        layer_decay: Each block below the last learns by this factor slower than the one above it.
-        num_blocks: How many of each tower's blocks learn if ``tune`` is ``last-blocks``.
+        learning_rate: Peak learning rate of the head and of a backbone from scratch; see ``learning_rate_factor``.
+        backbone_learning_rate: Peak learning rate of a pretrained backbone; None is the default of ``tune``.
+        layer_decay: Factor by which each block learns more slowly than the block above it.
+        num_blocks: Number of blocks of each tower that are trained if ``tune`` is ``last-blocks``.
         lora_rank: Rank of the adapters on the query, key and value projections of both towers.
-        lora_dropout: In [0, 1], on the adapters' inputs.
-        weight_decay: In [0, 1].
+        lora_dropout: Dropout on the adapters' inputs, in [0, 1].
+        weight_decay: Weight decay, in [0, 1].
         batch_size: Memes per step, over all processes.
-        accumulation_steps: Parts in which a batch goes through the network, to need less memory.
-        num_epochs: Passes over the training split at most.
+        accumulation_steps: Parts in which a batch passes through the network, to need less memory.
+        num_epochs: Largest number of passes over the training split.
         patience: Epochs without a better validation AUROC after which training stops.
-        num_folds: Folds of the cross-validation from whose held-out predictions threshold and temperature come; with
-            0 they come from the validation split. None is 5 where the head alone learns and data is small.
-        averaging: Decay per step, in [0, 1), of the moving average of the weights that is validated and kept in their
-            place (Polyak & Juditsky 1992); 0 keeps the weights themselves.
-        augment: Whether towers that learn see each meme a little otherwise each time (see ``augmentation``); ``tune``
-            has to say which.
-        seed: Same seed, same data, same machine: same bundle.
+        num_folds: Folds of the cross-validation whose held-out predictions set threshold and temperature; 0 uses the
+            validation split. None is 5 if only the head is trained and the data is small, else 0.
+        averaging: Decay per step, in [0, 1), of the moving average of the weights, which is validated and kept instead
+            of them (Polyak & Juditsky 1992); 0 keeps the weights themselves.
+        augment: Whether to vary each meme in every epoch (see ``memes.augmentation``); not for ``head``.
+        seed: The same seed, data and machine give the same bundle.
         device: ``auto``, or one of torch's names.
-        precision: ``bf16`` is mixed precision; ``auto`` is that for towers that learn on a GPU that has
-            it, fp32 otherwise.
-        storage: How the bundle keeps its weights; ``fp16`` halves its size. They are rounded before threshold and
-            temperature are chosen; serving works in fp32 again.
+        precision: ``bf16`` is mixed precision; ``auto`` uses it if towers are trained on a GPU that supports it.
+        storage: Precision of the bundle's weights; ``fp16`` halves its size. Weights are rounded before threshold and
+            temperature are chosen; serving computes in fp32.
         modalities: What the model sees; less than both is for ablations.
         projection_dim: Width to which the head projects each modality.
         hidden_dim: Width of the head's hidden layer.
 
     Raises:
-        TrainingError: A value out of its range.
+        TrainingError: A value is out of its range.
     """
 
     tune: Tune | None = None
@@ -123,7 +120,7 @@ class TrainingConfig:
 
     @classmethod
     def preset(cls, tune: Tune | None = None, **settings: Any) -> Self:  # noqa: ANN401 - of any of the fields' types
-        """The defaults that suit ``tune``, with ``settings`` in their place."""
+        """The defaults of ``tune``, with ``settings`` replacing some of them."""
         return cls(**{"tune": tune, **_PRESETS.get(tune, {}), **settings})
 
     def __post_init__(self) -> None:
@@ -145,9 +142,9 @@ class TrainingConfig:
             if not 0 <= (value := getattr(self, name)) <= 1:  # also refuses nan
                 raise TrainingError(f"{name} is {value}; it must be in [0, 1]")
         if self.augment and self.tune in {None, "head"}:
-            raise TrainingError("augment needs towers that learn: set tune to lora, last-blocks or full")
+            raise TrainingError("augment needs towers that are trained: set tune to lora, last-blocks or full")
         if self.averaging == 1:
-            raise TrainingError("averaging is 1; it must be below, or the average would stay where training begins")
+            raise TrainingError("averaging is 1; it must be below 1, or the average would keep the initial weights")
         for name in ("learning_rate", "backbone_learning_rate"):
             if (value := getattr(self, name)) is not None and not 0 < value <= _MAX_LEARNING_RATE:
                 limit = f"a positive number of at most {_MAX_LEARNING_RATE:g}"
@@ -155,7 +152,7 @@ class TrainingConfig:
 
 
 def describe_differences(found: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Which of ``names`` are other settings in ``wanted`` than they were in ``found``; empty if none is."""
+    """Describe the settings among ``names`` that differ between ``found`` and ``wanted``; empty if none does."""
     return "; ".join(
         f"{name} was {found.get(name)!r}, now it is {wanted.get(name)!r}"
         for name in names
@@ -182,7 +179,7 @@ def defaults_by_tune(name: str) -> dict[Tune | None, Any]:
 
 
 def backbone_learning_rate(config: TrainingConfig, tune: Tune) -> float:
-    """The peak learning rate of what learns of a pretrained backbone."""
+    """The peak learning rate of a pretrained backbone."""
     if config.backbone_learning_rate is not None:
         return config.backbone_learning_rate
     return _BACKBONE_LEARNING_RATES.get(tune, config.learning_rate)

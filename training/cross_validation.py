@@ -1,7 +1,4 @@
-"""Judge every meme of the training split by a model that saw neither it nor a near-duplicate of it.
-
-Does not know what the judgements are used for.
-"""
+"""Predict every meme of the training split with a model that was trained on neither it nor a near-duplicate of it."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from training.checkpoint import Checkpoints
     from training.experiment import Experiment
 
-_MAX_MEMES: Final = 50_000  # of more, a validation split says as much
+_MAX_MEMES: Final = 50_000  # with more memes the validation split is large enough
 
 
 class Folds(NamedTuple):
@@ -33,7 +30,7 @@ class Folds(NamedTuple):
 
     @property
     def num(self) -> int:
-        """How many there are."""
+        """Number of folds."""
         return int(self.numbers.max()) + 1
 
 
@@ -43,14 +40,18 @@ class OutOfFold:
 
     Attributes:
         logits: Offensive logit of each meme, float64 [N].
-        folds: In which of them each was held out.
+        folds: The fold in which each meme was held out.
     """
 
     logits: NDArray[np.float64]
     folds: Folds
 
     def summarize(self, labels: NDArray[np.int64]) -> dict[str, Any]:
-        """AUROC over all memes and of each fold, ready for JSON."""
+        """Summarize AUROC over all memes and in each fold, ready for JSON.
+
+        Args:
+            labels: int64 [N], 1 = offensive.
+        """
         rows = [self.folds.numbers == number for number in range(self.folds.num)]
         return {
             "num_folds": self.folds.num,
@@ -61,17 +62,17 @@ class OutOfFold:
 
 
 def choose_num_folds(config: TrainingConfig, experiment: Experiment) -> int:
-    """``config.num_folds``, or what None means: folds where they cost seconds and the validation split may be small."""
+    """Resolve ``config.num_folds``: None means folds if they take seconds and the validation split may be small."""
     if config.num_folds is not None:
         return config.num_folds
     return NUM_FOLDS_OF_HEAD if experiment.tune == "head" and len(experiment.labels["train"]) <= _MAX_MEMES else 0
 
 
 def part_into_folds(experiment: Experiment, config: TrainingConfig, cache_dir: Path | None = None) -> Folds | None:
-    """The folds that ``config.num_folds`` asks for; if it is None, five where they cost seconds and can be made.
+    """Divide the training split into the folds of ``choose_num_folds``; None if there are none.
 
     Raises:
-        TrainingError: The folds that were asked for cannot be made.
+        TrainingError: The folds that ``config.num_folds`` asks for cannot be made.
     """
     labels, num_folds = experiment.labels["train"], choose_num_folds(config, experiment)
     if not num_folds:
@@ -88,7 +89,7 @@ def part_into_folds(experiment: Experiment, config: TrainingConfig, cache_dir: P
 def predict_out_of_fold(
     experiment: Experiment, config: TrainingConfig, folds: Folds, *, checkpoints: Checkpoints | None = None
 ) -> OutOfFold:
-    """Train once for each fold on the others; each training stops early on the validation split, as the final one does.
+    """Train once per fold on the other folds; each training stops early by the validation split, as the final one does.
 
     Raises:
         TrainingError: A loss is not finite.

@@ -1,7 +1,4 @@
-"""Where a network learns: which device, in which precision, in how many processes (accelerate's business).
-
-Does not know what is learnt.
-"""
+"""Choose the device and the precision of a training; accelerate handles several processes."""
 
 from __future__ import annotations
 
@@ -21,20 +18,20 @@ if TYPE_CHECKING:
 
 
 def training_device(name: str) -> str:
-    """``auto`` is a GPU where there is one, each process's own; raises ``DeviceError`` for one this machine lacks."""
+    """Resolve ``auto`` to this process's GPU, or else the CPU; raise ``DeviceError`` if a device is not available."""
     device = resolve_device(name)
-    # By number, where there are several: a bare "cuda" is the first one in every new thread.
+    # With its number: a bare "cuda" is the first GPU in every new thread.
     return str(PartialState().device) if device == "cuda" else device
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks for all that ``accelerate launch`` may have started."""
+    """Whether this is the main process of those that ``accelerate launch`` may have started."""
     return bool(PartialState().is_main_process)
 
 
 @contextlib.contextmanager
 def use_threads(num: int) -> Iterator[None]:
-    """Let torch's operations on the CPU run on ``num`` threads meanwhile."""
+    """Run torch's operations on the CPU on ``num`` threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(num)
     try:
@@ -44,23 +41,23 @@ def use_threads(num: int) -> Iterator[None]:
 
 
 def make_accelerator(device: torch.device, precision: Precision, *, towers_learn: bool) -> Accelerator:
-    """Accelerate's view of one training: several processes if ``accelerate launch`` started them, else one.
+    """Make accelerate's object for one training: several processes if ``accelerate launch`` started them, else one.
 
     Args:
-        device: On which network and inputs lie.
-        precision: ``auto`` is bf16 for towers that learn on a GPU that has it.
-        towers_learn: Whether more than the head learns.
+        device: Device of network and inputs.
+        precision: ``auto`` is bf16 if towers are trained on a GPU that supports it, else fp32.
+        towers_learn: Whether more than the head is trained.
     """
     if precision == "auto":
         suits = towers_learn and device.type == "cuda" and _has_bf16(device)
         precision = "bf16" if suits else "fp32"
-    # accelerate keeps one state for each process, with the precision in it; the next training may want another.
+    # accelerate keeps one state per process, precision included; the next training may need another precision.
     AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)  # noqa: SLF001
     return Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no",
         cpu=device.type == "cpu",
-        device_placement=False,  # inputs come on their device, and so does the classifier
-        # An ablation without captions leaves the text tower without gradients.
+        device_placement=False,  # inputs and classifier are on their device already
+        # An ablation without captions gives the text tower no gradients.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 

@@ -1,7 +1,4 @@
-"""One data set and one backbone, read once, to be trained on with one setting after another.
-
-Does not know how the settings are chosen, nor what the fitted classifiers are for.
-"""
+"""Read a data set and a backbone once, and train on them with several settings."""
 
 from __future__ import annotations
 
@@ -43,12 +40,12 @@ if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
 
 _SPLITS: Final = ("train", "validation")
-# A backbone from scratch has no features worth protecting: much dropout would only slow it down.
+# A backbone from scratch has no features to protect: much dropout would only slow it down.
 _DROPOUT_FROM_SCRATCH: Final = (0.0, 0.1, 0.0)
 
 
 class Fitted(NamedTuple):
-    """One training's classifier, in evaluation mode, and its epochs; ``auroc`` is the best one's on validation."""
+    """A trained classifier in evaluation mode, its epochs, and the best validation AUROC of them."""
 
     classifier: MemeClassifier
     history: list[dict[str, float]]
@@ -56,7 +53,7 @@ class Fitted(NamedTuple):
 
 
 class Experiment:
-    """One data set and one backbone, read once, to be trained on with one setting after another."""
+    """A data set and a backbone that are read once and trained with several settings."""
 
     def __init__(
         self,
@@ -68,18 +65,18 @@ class Experiment:
         device: str = "auto",
         cache_dir: Path | None = None,
     ) -> None:
-        """Load the backbone; if it stays frozen, read the features of all memes.
+        """Load the backbone; if it stays frozen, compute the features of all memes.
 
         Args:
             splits: Memes by split; ``train`` and ``validation`` are used.
             backbone_name: See ``load_backbone``.
-            tune: What the settings to come have in common.
-            storage: The same.
+            tune: ``tune`` of every configuration that will be trained.
+            storage: ``storage`` of every configuration that will be trained.
             device: See ``training_device``.
-            cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
+            cache_dir: Folder in which the features of a frozen backbone are kept; None keeps none.
 
         Raises:
-            TrainingError: A split is empty or holds one label only, or ``tune`` does not suit the backbone.
+            TrainingError: A split is empty or has one label only, or ``tune`` does not suit the backbone.
             BackboneError: The backbone cannot be loaded.
             DeviceError: This machine has no such device.
             DataError: A caption has more tokens than the model may read.
@@ -90,7 +87,7 @@ class Experiment:
         self._device = training_device(device)
         self._backbone = load_backbone(backbone_name, (meme.text for meme in splits["train"]))
         self._storage = storage
-        if storage == "fp16":  # before a frozen backbone's features are read
+        if storage == "fp16":  # before the features of a frozen backbone are computed
             self._backbone.clip.half().float()
         self.tune = choose_tune(TrainingConfig(tune=tune), pretrained=self._backbone.pretrained)
         self._model = ModelConfig(
@@ -109,12 +106,12 @@ class Experiment:
 
     @property
     def source(self) -> Source:
-        """Which weights the backbone had."""
+        """The weights of the backbone."""
         return self._backbone.source
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The backbone's."""
+        """The tokenizer of the backbone."""
         return self._backbone.tokenizer
 
     def fit(
@@ -125,13 +122,13 @@ class Experiment:
         checkpoint: Checkpoint | None = None,
         title: str = "train",
     ) -> Fitted:
-        """Train one classifier; the same arguments give the same one.
+        """Train one classifier; the same arguments give the same classifier.
 
         Args:
-            config: Its ``device`` is not looked at, its ``tune`` and ``storage`` have to be the experiment's.
-            rows: Which memes of the training split to learn from; all by default.
-            checkpoint: Where the state is kept, and gone on from.
-            title: Of the progress bar.
+            config: How to train; ``device`` is ignored, ``tune`` and ``storage`` must be the experiment's.
+            rows: Rows int64 of the training split to train on; all by default.
+            checkpoint: File of the state; training resumes from it if it exists.
+            title: Title of the progress bar.
 
         Raises:
             TrainingError: The loss is not finite, or the checkpoint is not of this training.
@@ -148,12 +145,12 @@ class Experiment:
         torch.manual_seed(config.seed)
         classifier = self._make_classifier(config).to(self._device)
         tuning = Tuning(classifier, config, pretrained=self._backbone.pretrained)
-        # A head's matrices gain nothing from a second thread, and lose much by waiting for it on a busy machine.
+        # The small matrices of a head gain nothing from a second thread, and wait for it on a busy machine.
         with use_threads(1 if self.tune == "head" else torch.get_num_threads()):
             try:
                 history = fit(classifier, inputs, labels, config, tuning.groups, checkpoint=checkpoint, title=title)
             except torch.OutOfMemoryError as error:
-                hint = "choose a smaller batch_size, or more accumulation_steps"
+                hint = "choose a smaller batch_size or more accumulation_steps"
                 raise TrainingError(f"the device has too little memory ({hint}): {error}") from error
         tuning.merge()
         undo_class_weights(classifier.head, labels["train"])
@@ -164,7 +161,7 @@ class Experiment:
     def predict_logits(
         self, classifier: MemeClassifier, split: str, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
-        """Offensive logits of a split's memes, or of those at ``rows``, in their order."""
+        """Predict the offensive logits of a split's memes, or of those at ``rows``, in order."""
         inputs = self.inputs[split]
         if rows is not None:
             inputs = SubsetInputs(inputs, torch.from_numpy(rows))
@@ -180,9 +177,9 @@ class Experiment:
             **({} if backbone.pretrained else {"dropout": _DROPOUT_FROM_SCRATCH}),
         )
         model = dataclasses.replace(self._model, head=head)
-        if self.tune == "head":  # all classifiers share the backbone
+        if self.tune == "head":  # all classifiers share the frozen backbone
             return MemeClassifier(model, backbone.clip)
-        # The random weights of one made from scratch come from the seed.
+        # The random weights of a backbone from scratch come from the seed.
         return MemeClassifier(model, copy.deepcopy(backbone.clip) if backbone.pretrained else None)
 
     def _read_features(self, cache_dir: Path | None) -> dict[str, Inputs]:
@@ -201,4 +198,4 @@ def _check_splits(splits: Mapping[str, Sequence[Meme]]) -> None:
         if not len(found):
             raise TrainingError(f"split {name} has no rows")
         if len(found) == 1:
-            raise TrainingError(f"split {name} holds {Label(found[0]).word} memes only; both labels are needed")
+            raise TrainingError(f"split {name} has {Label(found[0]).word} memes only; both labels are needed")

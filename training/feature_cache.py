@@ -1,7 +1,7 @@
-"""Keep a frozen backbone's features, so that each picture and each caption is read by it once.
+"""Cache the features of a frozen backbone, so that they are computed once for each meme.
 
-One SQLite file for each backbone and preprocessing: a run that is interrupted keeps what it has, and several may share
-it. Does not know how features are computed.
+There is one SQLite file per backbone and preprocessing. Interrupted runs keep what they computed, and several processes
+may share a file.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from memeguard.torch_runtime import TorchPredictor
 
 _CHECKSUM_BYTES = 8
-_BUSY_TIMEOUT_S = 60.0  # how long to wait for another run that is writing
+_BUSY_TIMEOUT_S = 60.0  # how long to wait while another process writes
 
 
 class FeatureCache:
-    """Features by key; an entry that is damaged counts as missing.
+    """Features by key; a damaged entry counts as missing.
 
-    A disk that is full, or a file that is no cache, costs the cache and not the run: it says so once and goes on.
+    If the disk is full or the file is not a cache, a warning is printed once and the run continues without it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,12 +50,12 @@ class FeatureCache:
 
     @classmethod
     def for_backbone(cls, directory: Path, predictor: TorchPredictor) -> Self:
-        """The cache in ``directory`` of ``predictor``'s backbone, preprocessing, tokenizer and kind of device."""
+        """Open the cache in ``directory`` for the backbone, preprocessing and device type of ``predictor``."""
         return cls(directory / f"{_fingerprint(predictor)}.sqlite")
 
     @property
     def directory(self) -> Path | None:
-        """The folder of the file; none if it is of no use."""
+        """Folder of the file; None if the cache is not used."""
         return self._path.parent if self._database is not None else None
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class FeatureCache:
             self._database.close()
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """The features [D] of those ``keys`` that are there and intact."""
+        """Read the features [D] of those ``keys`` that are present and intact."""
         found: dict[bytes, NDArray[np.float32]] = {}
         for key in keys:
             value = self._find(key)
@@ -73,7 +73,7 @@ class FeatureCache:
         return found
 
     def write(self, features: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Add ``features`` [D], all or none."""
+        """Add ``features`` [D]: all of them or, on an error, none."""
         if self._database is None:
             return
         rows = []
@@ -104,7 +104,7 @@ class FeatureCache:
 
 
 def feature_key(picture: bytes, text: str) -> bytes:
-    """What a meme's features go by: a hash of its picture file and one of its caption."""
+    """Make the key of a meme's features: a hash of its picture file and a hash of its caption."""
     return hashlib.sha256(picture).digest() + hashlib.sha256(text.encode()).digest()
 
 
@@ -113,7 +113,7 @@ def _checksum(key: bytes, content: bytes) -> bytes:
 
 
 def _fingerprint(predictor: TorchPredictor) -> str:
-    """What features depend on: weights, preprocessing, tokenizer, and the device's arithmetic."""
+    """Hash what features depend on: weights, preprocessing, tokenizer, and the arithmetic of the device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(predictor.classifier.clip.state_dict().items()):
         digest.update(name.encode())

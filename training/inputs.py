@@ -1,6 +1,6 @@
-"""Feed memes to a network: pixels and tokens where a tower learns, features where the head alone does.
+"""Feed memes to a network: pixels and tokens if towers are trained, features if only the head is.
 
-Neither holds a data set in memory. Does not know losses, epochs or labels.
+Neither keeps a data set in memory.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from memes.meme import Meme
     from training.feature_cache import FeatureCache
 
-_KEPT_BYTES: Final = 128 * 2**20  # decoded memes that stay in memory: 10,000 of 64 pixels a side, 890 of 224
-_AHEAD_BYTES: Final = 256 * 2**20  # batches that are made while the network learns from an earlier one
-_SPOOLED_BYTES: Final = 16 * 2**20  # features that stay in memory: of 4,000 memes, if they are 512 numbers wide
+_KEPT_BYTES: Final = 128 * 2**20  # decoded memes kept in memory: 10,000 of 64 pixels a side, 890 of 224
+_AHEAD_BYTES: Final = 256 * 2**20  # batches that are prepared while the network computes
+_SPOOLED_BYTES: Final = 16 * 2**20  # features kept in memory: of 4,000 memes, if they are 512 numbers wide
 
 
 class Inputs(Protocol):
@@ -45,20 +45,20 @@ class Inputs(Protocol):
         """Number of memes."""
 
     def network(self, classifier: MemeClassifier) -> nn.Module:
-        """The part of ``classifier`` that takes these inputs and returns offensive logits [B]."""
+        """The part of ``classifier`` that maps these inputs to offensive logits [B]."""
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
-        """The network's arguments for each batch of ``rows`` (int64 [B]), in order; later ones are made meanwhile."""
+        """Yield the network's arguments for each batch of ``rows`` (int64 [B]), in order; prepare later ones ahead."""
 
     def augmented(self, seed: int) -> Inputs:
-        """The same memes, each changed a little (see ``augmentation``) as ``seed`` and its row say."""
+        """The same memes, each varied (see ``memes.augmentation``) by ``seed`` and its row."""
 
 
 class PixelInputs:
-    """Memes decoded by several threads while the network learns from earlier ones; the first ones are kept decoded."""
+    """Memes that several threads decode while the network computes; the first ones stay decoded."""
 
     def __init__(self, preparer: MemePreparer, memes: Sequence[Meme], *, device: torch.device | str = "cpu") -> None:
-        """Batches lie on ``device``."""
+        """Yield batches on ``device``."""
         self._preparer, self._memes, self._device = preparer, memes, device
         self._kept: dict[int, PreparedMeme] = {}
         num_values = 3 * preparer.config.image.size**2
@@ -87,9 +87,9 @@ class PixelInputs:
             pool.shutdown(cancel_futures=True)
 
     def augmented(self, seed: int) -> Inputs:
-        """The same memes, what is kept of them included."""
+        """The same memes, which share what is kept decoded."""
         changed = copy.copy(self)
-        changed._augmentation_seed = seed  # noqa: SLF001 - its own
+        changed._augmentation_seed = seed  # noqa: SLF001 - of this class
         return changed
 
     def _load(self, rows: Tensor) -> tuple[Any, ...]:
@@ -113,14 +113,14 @@ class PixelInputs:
 
 
 class FeatureInputs:
-    """Both towers' features, computed once or found in ``cache``; many of them are kept in a temporary file."""
+    """Features of both towers, computed once or read from ``cache``; large amounts are kept in a temporary file."""
 
     def __init__(
         self, predictor: TorchPredictor, memes: Sequence[Meme], title: str, cache: FeatureCache | None = None
     ) -> None:
         self._device, self._num = predictor.device, len(memes)
         self._width = 2 * predictor.classifier.clip.projection_dim
-        # On disk beside the cache, for the usual folder of temporary files may be memory.
+        # Beside the cache, since the usual folder of temporary files may be in memory.
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as self
             _SPOOLED_BYTES, dir=str(cache.directory) if cache and cache.directory else None
         )
@@ -143,7 +143,7 @@ class FeatureInputs:
             yield features_B2D.to(self._device).chunk(2, dim=1)
 
     def augmented(self, seed: int) -> Inputs:
-        """Refused: features are of memes as they are."""
+        """Raise ``TypeError``: features cannot be augmented."""
         raise TypeError(f"features cannot be augmented (seed {seed})")
 
     def _read(self, row: int) -> bytes:
@@ -153,7 +153,7 @@ class FeatureInputs:
 
 
 class SubsetInputs:
-    """Some memes of other inputs."""
+    """A subset of the memes of other inputs."""
 
     def __init__(self, inputs: Inputs, rows: Tensor) -> None:
         self._inputs, self._rows = inputs, rows
@@ -162,23 +162,23 @@ class SubsetInputs:
         return len(self._rows)
 
     def network(self, classifier: MemeClassifier) -> nn.Module:
-        """As of the others."""
+        """The network of the other inputs."""
         return self._inputs.network(classifier)
 
     def batches(self, rows: Iterable[Tensor]) -> Generator[tuple[Any, ...]]:
-        """As of the others."""
+        """Batches of the subset."""
         return self._inputs.batches(self._rows[batch] for batch in rows)
 
     def augmented(self, seed: int) -> Inputs:
-        """As the others."""
+        """The subset of the augmented memes."""
         return SubsetInputs(self._inputs.augmented(seed), self._rows)
 
 
 def _read_features(predictor: TorchPredictor, memes: Sequence[Meme], cache: FeatureCache | None) -> np.ndarray:
-    """Features float32 [B, 2 D], picture beside caption.
+    """Compute or read features float32 [B, 2 D]: the picture's, then the caption's.
 
-    Unless the cache has all of them, all are computed: a feature's last bits depend on the batch it is computed in, and
-    a damaged entry must not make another bundle. What was cached from other data keeps the bits that it had there.
+    Unless the cache has all of the batch, all are computed: the last bits of a feature depend on its batch, and a
+    damaged entry must not change the bundle. Features that were cached from other data keep their bits.
     """
     pictures = [read_picture(meme) for meme in memes]
     keys = [feature_key(picture, meme.text) for picture, meme in zip(pictures, memes, strict=True)]

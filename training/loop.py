@@ -1,7 +1,4 @@
-"""Epochs: lower the loss on the training split, and keep the weights that rank the validation split best.
-
-Does not know what the inputs are made of, how a step is made, nor what the fitted classifier is for.
-"""
+"""Train for several epochs, and keep the weights of the epoch with the best validation AUROC."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
     from training.optimization import ParameterGroup
 
 _EVALUATION_BATCH: Final = 64
-_WORK_PER_WRITING: Final = 9  # seconds of training for each second in which a checkpoint is written
+_WORK_PER_WRITING: Final = 9  # seconds of training per second of writing a checkpoint
 
 
 def fit(
@@ -49,19 +46,19 @@ def fit(
     """Train ``classifier`` in place; it ends in evaluation mode with the weights of its best epoch.
 
     Args:
-        classifier: On its device; what learns of it requires gradients.
-        inputs: Of the splits ``train`` and ``validation``.
-        labels: Of the same splits, [N], 1 = offensive.
+        classifier: Network on its device; the weights that are trained require gradients.
+        inputs: Inputs of the splits ``train`` and ``validation``.
+        labels: Labels [N] of these splits, 1 = offensive.
         config: How to train.
-        groups: What learns, the head first, and at which peak learning rate.
-        checkpoint: Where the state is kept, and gone on from if there is one.
-        title: Of the progress bar.
+        groups: Weights that are trained, those of the head first, with their peak learning rates.
+        checkpoint: File of the state; training resumes from it if it exists.
+        title: Title of the progress bar.
 
     Returns:
         Mean loss and validation AUROC of each epoch.
 
     Raises:
-        TrainingError: The loss or an answer is no longer finite; the checkpoint is damaged or of another training.
+        TrainingError: The loss or an answer is not finite; the checkpoint is damaged or of another training.
     """
     num_batches = math.ceil(len(inputs["train"]) / config.batch_size)
     network = inputs["train"].network(classifier)
@@ -76,7 +73,7 @@ def fit(
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, inputs: Inputs, accelerator: Accelerator | None = None) -> NDArray[np.float64]:
-    """Offensive logits [N] of a network in evaluation mode; the accelerator's processes share the work."""
+    """Predict offensive logits [N] with a network in evaluation mode; the accelerator's processes share the work."""
     num = len(inputs)
     world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
     own = torch.arange(math.ceil(num / world)) * world + rank
@@ -88,30 +85,30 @@ def predict_logits(network: nn.Module, inputs: Inputs, accelerator: Accelerator 
 
 
 def predict_probabilities(classifier: MemeClassifier, inputs: Inputs) -> NDArray[np.float64]:
-    """Probabilities [N] of being non-offensive; leaves ``classifier`` in evaluation mode."""
+    """Predict probabilities [N] of being non-offensive; leaves ``classifier`` in evaluation mode."""
     logits = predict_logits(inputs.network(classifier.eval()), inputs)
     return to_probabilities(logits, classifier.config.labels.temperature)
 
 
 @dataclass(kw_only=True)
 class _State:
-    """How far a training is; with the weights, all there is to know."""
+    """Progress of a training; together with the weights, its whole state."""
 
     epoch: int = 1
-    step: int = 0  # made in this epoch
-    loss: float = 0.0  # summed over them
+    step: int = 0  # steps that are done in this epoch
+    loss: float = 0.0  # summed over these steps
     history: list[dict[str, float]] = field(default_factory=list)
     best_auroc: float = -1.0
     best_epoch: int = 0
 
     def is_finished(self, config: TrainingConfig) -> bool:
-        """Whether no further epoch is due."""
+        """Whether all epochs are done, or patience has ended."""
         done = self.epoch - 1
         return done >= config.num_epochs or (done > 0 and done - self.best_epoch >= config.patience)
 
 
 class _Run:
-    """One training and how far it is."""
+    """One training and its state."""
 
     def __init__(  # noqa: PLR0917 - its only caller is ``fit``
         self,
@@ -137,7 +134,7 @@ class _Run:
             self._average = {name: tensors[f"average.{name}"].to(old.device) for name, old in self._average.items()}
 
     def train(self, title: str) -> list[dict[str, float]]:
-        """Go on until no epoch is due, then put the best weights in place; return the history."""
+        """Train until it is finished, then load the best weights; return the history."""
         state, config = self._state, self._config
         num = len(self._inputs["train"])
         done = (state.epoch - 1) * num + state.step * config.batch_size
@@ -157,8 +154,8 @@ class _Run:
         return state.history
 
     def _run_epoch(self) -> Iterator[int]:
-        """Train on every meme once, in an order of this epoch's own; yields the number of memes after each step."""
-        self._classifier.eval()  # towers too, of which a head that learns alone is no part
+        """Train on every meme once, in a new order; yield the number of memes after each step."""
+        self._classifier.eval()  # towers too, which are not part of the network if only the head is trained
         self._stepper.network.train()
         state = self._state
         generator = torch.Generator().manual_seed(draw_seed(self._config.seed, state.epoch))
@@ -178,20 +175,20 @@ class _Run:
                     self._keep()
 
     def _batches(self, order: Tensor) -> Iterator[Tensor]:
-        """The batches of the epoch that are still to come."""
+        """The remaining batches of the epoch."""
         size = self._config.batch_size
         for start in range(self._state.step * size, len(order), size):
             yield order[start : start + size]
 
     @torch.no_grad()
     def _update_average(self, number: int) -> None:
-        """Let the average follow the weights, the faster the fewer steps there were."""
+        """Move the average towards the weights, faster in the first steps."""
         decay = min(self._config.averaging, (1 + number) / (10 + number))
         for name, average in self._average.items():
             average.lerp_(self._stepper.weights[name], 1 - decay)
 
     def _close_epoch(self) -> None:
-        """Validate, and remember the weights, or their average, if they are the best so far."""
+        """Validate, and keep the weights, or their average, if they are the best so far."""
         state, stepper = self._state, self._stepper
         weights = {name: stepper.weights[name].detach().clone() for name in self._average}
         if self._average:
@@ -210,7 +207,7 @@ class _Run:
         state.epoch, state.step, state.loss = state.epoch + 1, 0, 0.0
 
     def _keep(self) -> None:
-        """Write the checkpoint; a disk that is full costs it, not the training."""
+        """Write the checkpoint; training continues without it if the disk is full."""
         if self._checkpoint is None or not self._stepper.accelerator.is_main_process:
             return
         start = time.monotonic()
@@ -220,7 +217,7 @@ class _Run:
             self._checkpoint.write({**self._stepper.state(), **best, **average}, asdict(self._state))
         except OSError as error:
             tqdm.write(f"warning: checkpoint {self._checkpoint.path} is not written: {error}", file=sys.stderr)
-        # A large state takes long to write: at most a tenth of the time goes into it, unless every step is asked for.
+        # A large state takes long to write: spend at most a tenth of the time on it, unless every step is asked for.
         end = time.monotonic()
         every_s = self._checkpoint.every_s
         self._next_writing = end + (max(every_s, _WORK_PER_WRITING * (end - start)) if every_s else 0.0)
@@ -228,5 +225,5 @@ class _Run:
     def _explain(self, error: TrainingError) -> TrainingError:
         message = f"{error} in epoch {self._state.epoch}; choose a learning rate below {self._config.learning_rate}"
         if self._checkpoint and self._checkpoint.path.exists():
-            message += f" and go on from the last good state, {self._checkpoint.path}, with --resume"
+            message += f" and add --resume to continue from the last good state, {self._checkpoint.path}"
         return TrainingError(message)

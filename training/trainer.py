@@ -1,7 +1,4 @@
-"""Fine-tune a CLIP on labelled memes: one classifier, its calibration, and what it has to be compared with.
-
-Does not know how memes are read, nor how the bundle is archived or served.
-"""
+"""Fine-tune a CLIP on labelled memes: train a classifier, calibrate it, and compare it with the baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TrainingResult(NamedTuple):
-    """The fitted bundle, and what was measured, ready for JSON."""
+    """The trained bundle and the training report, ready for JSON."""
 
     bundle: Bundle
     report: dict[str, Any]
@@ -49,21 +46,21 @@ def train(
 ) -> TrainingResult:
     """Fine-tune the CLIP called ``backbone_name`` on ``splits``.
 
-    Temperature and threshold come from predictions on memes that were not learnt from: out-of-fold ones of the training
-    split, grouped by near-duplicate, or those of the validation split (see ``TrainingConfig.num_folds``).
+    Temperature and threshold come from predictions of memes that the model was not trained on: out-of-fold predictions
+    of the training split, or predictions of the validation split (see ``TrainingConfig.num_folds``).
 
     Args:
         splits: Memes by split; ``train`` and ``validation`` are used.
         backbone_name: See ``load_backbone``.
         config: How to train.
-        data_hash: Which data this is, for the report.
-        skipped: The memes of it that were left out, a line each, for the report.
-        cache_dir: Where a frozen backbone's features are kept from run to run; nowhere by default.
-        checkpoints: Where unfinished trainings are kept and gone on from, with the result that they would have had
-            without the interruption; nowhere by default.
+        data_hash: Hash of the data, for the report.
+        skipped: Memes that were left out, a line each, for the report.
+        cache_dir: Folder in which the features of a frozen backbone are kept; None keeps none.
+        checkpoints: Folder of checkpoints, from which an interrupted training resumes with the result it would have
+            had; None keeps none.
 
     Raises:
-        TrainingError: A split is empty or holds one label only, or the loss is not finite.
+        TrainingError: A split is empty or has one label only, or the loss is not finite.
         BackboneError: The backbone cannot be loaded.
         DataError: A caption has more tokens than the model may read.
     """
@@ -82,7 +79,7 @@ def train(
         checkpoints = checkpoints.for_settings(
             {
                 **choices,
-                "backbone": experiment.source.name,  # with its commit: naming that goes on where a branch has moved
+                "backbone": experiment.source.name,  # with its commit: naming it resumes even if the branch has moved
                 "backbone_sha256": experiment.source.weights_sha256,
                 "data_sha256": data_hash,
                 "skipped": list(skipped),
@@ -111,24 +108,24 @@ def train(
         **_compare(experiment, classifier),
     }
     if config.num_folds is None and experiment.tune == "head" and not folds:
-        report["warnings"].append("Threshold and temperature come from the validation split: folds could not be made.")
+        report["warnings"].append("Threshold and temperature come from the validation split: too few memes for folds.")
     return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
 
 
 def require_same_training(
     report: dict[str, Any], backbone_name: str, config: TrainingConfig, data_hash: str, source: Source
 ) -> None:
-    """Check that training with these arguments would make the bundle with ``report``.
+    """Check that a training with these arguments would make the bundle that has ``report``.
 
     Args:
-        report: The bundle's.
-        backbone_name: What the user calls the backbone.
+        report: Training report of the bundle.
+        backbone_name: Name by which the user calls the backbone.
         config: How to train.
-        data_hash: Which data this is.
-        source: Which weights the backbone has now. What it or an older report does not say is not compared.
+        data_hash: Hash of the data.
+        source: The backbone's weights now. A commit or hash that it or an older report lacks is not compared.
 
     Raises:
-        TrainingError: It is the bundle of another training.
+        TrainingError: The bundle is of another training.
     """
     asked = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
     found = {**report["training"], "backbone": report["backbone"], "data_sha256": report["data"]["sha256"]}
@@ -141,7 +138,7 @@ def require_same_training(
 
 
 def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Any]:
-    """Figures on the validation split, beside those of what the classifier has to beat, and what speaks against it."""
+    """Figures of the classifier and the baselines on the validation split, and warnings."""
     train_memes, memes = experiment.memes["train"], experiment.memes["validation"]
     model = Scores(
         labels=experiment.labels["validation"],

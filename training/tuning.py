@@ -1,7 +1,4 @@
-"""Decide which weights of a classifier learn, and how fast: its head alone, adapters, the last blocks, everything.
-
-Does not know losses, epochs or memes.
-"""
+"""Select which weights of a classifier are trained, and how fast: the head, adapters, the last blocks, everything."""
 
 from __future__ import annotations
 
@@ -21,28 +18,28 @@ if TYPE_CHECKING:
     from memeguard.classifier import MemeClassifier
 
 _LORA_TARGETS: Final = ["q_proj", "k_proj", "v_proj"]  # of both towers' attention, as Hu et al. 2021 adapt them
-_UNUSED: Final = "logit_scale"  # of CLIP's contrastive loss; no verdict depends on it
+_UNUSED: Final = "logit_scale"  # of CLIP's contrastive loss; no logit depends on it
 
 
 class Tuning:
-    """Which weights of one classifier learn; made for one training, and over when ``merge`` is called."""
+    """The weights of one classifier that are trained, for one training; ``merge`` ends it."""
 
     def __init__(self, classifier: MemeClassifier, config: TrainingConfig, *, pretrained: bool) -> None:
-        """Freeze what does not learn; for LoRA, put the adapters in.
+        """Freeze what is not trained; insert the adapters of LoRA.
 
         Args:
             classifier: Changed in place.
-            config: Of which ``tune`` and the learning rates count.
-            pretrained: Whether the backbone knows anything yet.
+            config: ``tune``, and the settings that belong to it.
+            pretrained: Whether the backbone is pretrained, or made from scratch.
 
         Raises:
-            TrainingError: A backbone from scratch is to stay frozen, or has fewer blocks than are to learn.
+            TrainingError: A backbone from scratch would stay frozen, or has fewer blocks than ``num_blocks``.
         """
         self._adapters: peft.LoraModel | None = None
         self.tune = choose_tune(config, pretrained=pretrained)
         self._clip = classifier.clip
         if self.tune != "head" and self._clip.device.type == "cpu":
-            # torch's fused attention is slow backwards on a CPU in bf16; with the plain one towers learn twice as fast.
+            # torch's fused attention is slow backwards on a CPU in bf16; eager attention trains towers twice as fast.
             self._clip.set_attn_implementation("eager")
         head = ParameterGroup(_weights_of(classifier.head), config.learning_rate)
         classifier.requires_grad_(requires_grad=False)
@@ -63,7 +60,7 @@ class Tuning:
                 weight.requires_grad = True
 
     def merge(self) -> None:
-        """Fold adapters into the weights they adapt: the classifier is an ordinary one again, with the same answers."""
+        """Merge adapters into the weights they adapt: the classifier is an ordinary one with the same answers."""
         self._clip.set_attn_implementation("sdpa")
         if self._adapters is not None:
             self._adapters.merge_and_unload()
@@ -71,18 +68,20 @@ class Tuning:
 
 
 def choose_tune(config: TrainingConfig, *, pretrained: bool) -> Tune:
-    """What ``config.tune`` means for a backbone that is ``pretrained`` or not; raises ``TrainingError``."""
+    """Resolve ``config.tune`` for a backbone that is ``pretrained`` or not; raise ``TrainingError`` if impossible."""
     if config.tune is None:
         return "head" if pretrained else "full"
     if not pretrained and config.tune != "full":
-        raise TrainingError(f"tune {config.tune!r} needs a pretrained backbone; one made from scratch learns in full")
+        raise TrainingError(
+            f"tune {config.tune!r} needs a pretrained backbone; a backbone from scratch is trained in full"
+        )
     return config.tune
 
 
 def _insert_adapters(clip: CLIPModel, config: TrainingConfig) -> peft.LoraModel:
     settings = peft.LoraConfig(
         r=config.lora_rank,
-        lora_alpha=2 * config.lora_rank,  # the adapters' scale; twice the rank is the habit of peft's examples
+        lora_alpha=2 * config.lora_rank,  # scale of the adapters; twice the rank, as in peft's examples
         lora_dropout=config.lora_dropout,
         target_modules=_LORA_TARGETS,
     )
@@ -90,7 +89,7 @@ def _insert_adapters(clip: CLIPModel, config: TrainingConfig) -> peft.LoraModel:
 
 
 def _group_blocks(clip: CLIPModel, config: TrainingConfig, tune: Tune) -> Iterator[ParameterGroup]:
-    """One group for each depth of both towers, from the projections down; layer-wise decay as in Dong et al. 2022."""
+    """Yield a group per depth of both towers, from the projections down; layer-wise decay as in Dong et al. 2022."""
     picture, text = clip.vision_model, clip.text_model
     rate = backbone_learning_rate(config, tune)
     for bottom, blocks, top in (

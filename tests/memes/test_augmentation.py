@@ -287,7 +287,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
 
 @pytest.mark.parametrize("tune", [None, "head"])
 def test_a_head_alone_cannot_learn_from_changed_memes(tune: str | None) -> None:
-    with pytest.raises(TrainingError, match=r"^augment needs towers that learn: set tune to lora, last-blocks or full"):
+    with pytest.raises(TrainingError, match=r"^augment needs towers that are trained: set tune to lora, last-blocks"):
         TrainingConfig(tune=tune, augment=True)
 
 

@@ -99,7 +99,7 @@ def test_a_first_write_that_is_cut_off_leaves_nothing_to_go_on_from(
 def test_a_truncated_checkpoint_is_told_in_one_line(checkpoint: Checkpoint, share: float) -> None:
     content = checkpoint.path.read_bytes()
     checkpoint.path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(TrainingError, match=r"model\.safetensors is damaged: .*; remove it to begin anew$") as caught:
+    with pytest.raises(TrainingError, match=r"model\.safetensors is damaged: .*; remove it to start again$") as caught:
         checkpoint.read()
     assert "\n" not in str(caught.value)
 

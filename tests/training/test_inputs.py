@@ -15,11 +15,11 @@ import torch
 
 from memeguard.torch_runtime import TorchPredictor, collate_memes
 from memes.meme import DataError, Label, Meme
-from memes.preparing import DECODING_THREADS
+from memes.preparing import DECODING_THREADS, check_captions, prepare_memes
 from tests.training.full_disk import largest_file
 from training import inputs as inputs_module
 from training.feature_cache import FeatureCache
-from training.inputs import FeatureInputs, PixelInputs, SubsetInputs, check_captions, prepare_memes
+from training.inputs import FeatureInputs, PixelInputs, SubsetInputs
 from training.loop import predict_logits
 
 if TYPE_CHECKING:

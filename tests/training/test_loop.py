@@ -1,4 +1,4 @@
-"""Epochs: what learns and what does not, which epoch's weights are kept, and what happens when the loss explodes."""
+"""Epochs: what is trained and what is not, which epoch's weights are kept, and what happens when the loss explodes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_only_what_learns_is_in_training_mode(
     *,
     towers_learn: bool,
 ) -> None:
-    """A frozen tower's dropout would blur the features; nothing drops out while it is judged."""
+    """A frozen tower's dropout would blur the features; there is no dropout in a prediction."""
     modes: set[tuple[bool, ...]] = set()
 
     def observe(head: nn.Module, arguments: object) -> None:
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_moves_nothing(classifier: M
 
 def test_the_last_good_state_is_named_when_the_loss_explodes(classifier: MemeClassifier, tmp_path: Path) -> None:
     checkpoint = Checkpoint(path=tmp_path / "kept" / "model.safetensors", settings={})
-    with pytest.raises(TrainingError, match=r"in epoch 2; .* last good state, .*model\.safetensors, with --resume$"):
+    with pytest.raises(TrainingError, match=r"in epoch 2; .* --resume to continue from .*model\.safetensors$"):
         run(classifier, Scripted(factors=(1.0, 1.0, float("nan"))), checkpoint=checkpoint)
     tensors, state = checkpoint.read()
     assert state["epoch"] == 2

@@ -205,6 +205,6 @@ def test_a_damaged_checkpoint_ends_training_before_it_begins(
     experiment = experiments("head")
     (tmp_path / "model.safetensors").write_bytes(b"no checkpoint")
     checkpoint = Checkpoint(path=tmp_path / "model.safetensors", settings={})
-    with pytest.raises(TrainingError, match=r"model\.safetensors is damaged: .*; remove it to begin anew"):
+    with pytest.raises(TrainingError, match=r"model\.safetensors is damaged: .*; remove it to start again"):
         experiment.fit(make_config("head"), checkpoint=checkpoint)
     assert (tmp_path / "model.safetensors").read_bytes() == b"no checkpoint"

@@ -258,8 +258,8 @@ def without(label: Label | None) -> Callable[[list[Meme]], list[Meme]]:
     ("change", "message"),
     [
         (without(None), "has no rows"),
-        (without(Label.OFFENSIVE), "holds non-offensive memes only; both labels are needed"),
-        (without(Label.NON_OFFENSIVE), "holds offensive memes only; both labels are needed"),
+        (without(Label.OFFENSIVE), "has non-offensive memes only; both labels are needed"),
+        (without(Label.NON_OFFENSIVE), "has offensive memes only; both labels are needed"),
     ],
 )
 def test_a_split_without_both_labels_is_refused(

@@ -196,7 +196,7 @@ def test_the_adapters_are_of_the_rank_asked_for(classifier: MemeClassifier) -> N
 
 @pytest.mark.parametrize("tune", ["head", "lora", "last-blocks"])
 def test_a_backbone_from_scratch_learns_in_full_or_not_at_all(classifier: MemeClassifier, tune: str) -> None:
-    with pytest.raises(TrainingError, match=f"tune '{tune}' needs a pretrained backbone; .* learns in full"):
+    with pytest.raises(TrainingError, match=f"tune '{tune}' needs a pretrained backbone; .* is trained in full"):
         Tuning(classifier, make_config(tune), pretrained=False)
 
 

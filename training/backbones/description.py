@@ -1,4 +1,4 @@
-"""Read what a backbone says about itself: its architecture, its pictures, its tokenizer. No weights are needed."""
+"""Read the description of a backbone: architecture, preprocessing, tokenizer. No weights are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.backbones.places import Place
 
 _CONFIG: Final = "config.json"
-_WORDS: Final = ("tokenizer.json", "vocab.json")  # either will do
+_WORDS: Final = ("tokenizer.json", "vocab.json")  # one of them is enough
 _TOKENIZER_FILES: Final = (
     "added_tokens.json",
     "special_tokens_map.json",
@@ -25,14 +25,14 @@ _TOKENIZER_FILES: Final = (
     "merges.txt",
     *_WORDS,
 )
-_NUM_BYTES: Final = 256  # tokens of any byte-level vocabulary at least
+_NUM_BYTES: Final = 256  # the smallest byte-level vocabulary
 _NUM_CHANNELS: Final = 3
-# Members that make transformers run or fetch somebody's code: modules, quantizers, kernels of the hub.
+# Members that make transformers run or download code: modules, quantizers, kernels of the hub.
 _CODE: Final = frozenset({"auto_map", "custom_pipelines", "quantization_config", "attn_implementation"})
 
 
 def read_clip_config(place: Place) -> CLIPConfig:
-    """Read the architecture; raises ``BackboneError`` if it is no CLIP's."""
+    """Read the architecture; raise ``BackboneError`` if it is not a CLIP's."""
     content = _read_json(place, _CONFIG)
     if content is None:
         raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {_CONFIG}")
@@ -40,13 +40,13 @@ def read_clip_config(place: Place) -> CLIPConfig:
         raise BackboneError(f"backbone {place.name} is a {kind!r}, not a 'clip'")
     try:
         return CLIPConfig.from_dict(_without_code(content))
-    except Exception as error:  # transformers has many
+    except Exception as error:  # transformers raises many kinds
         reason = " ".join(str(error).split())
         raise BackboneError(f"backbone {place.name} cannot be loaded: {_CONFIG}: {reason}") from error
 
 
 def read_image_config(place: Place, size: int) -> ImageConfig:
-    """Read mean and standard deviation of the pictures, of ``size`` pixels a side; CLIP's own where they are not said.
+    """Read mean and standard deviation for pictures of ``size`` pixels a side; CLIP's own if they are missing.
 
     As in transformers, a nested "image_processor" of processor_config.json comes first.
     """
@@ -60,15 +60,15 @@ def read_image_config(place: Place, size: int) -> ImageConfig:
 
 
 def read_tokenizer(place: Place) -> PreTrainedTokenizerFast:
-    """Read the tokenizer, which neither cuts nor pads; raises ``BackboneError``."""
+    """Read the tokenizer, without truncation and padding; raise ``BackboneError`` if there is none."""
     if (config := place.find(_CONFIG)) is None:
         raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {_CONFIG}")
     found = {file for file in _TOKENIZER_FILES if place.find(file, may_lack=True) is not None}
     if found.isdisjoint(_WORDS):
-        place.find(_WORDS[0])  # tells if that is because the hub cannot be asked
+        place.find(_WORDS[0])  # raises if the hub cannot be asked
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers and tokenizers have many
+    except Exception as error:  # transformers and tokenizers raise many kinds
         reason = " ".join(str(error).split())
         raise BackboneError(f"backbone {place.name} cannot be loaded: its tokenizer: {reason}") from error
     if len(tokenizer) < _NUM_BYTES:  # what transformers makes up when the tokenizer's files are missing

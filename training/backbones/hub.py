@@ -1,7 +1,7 @@
 """Download the files of a backbone from the Hugging Face hub, at one commit.
 
-Only the files that are asked for by name are downloaded, and only from the revision that the user named. Transformers
-never speaks to the hub: asked for safetensors where there are none, it would take them from an open pull request.
+Only files that are named here are downloaded, and only from the revision that the user named. Transformers never
+contacts the hub: if there are no safetensors, it would take them from an open pull request.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _DEFAULT_REVISION: Final = "main"
-# Its main branch holds the weights as a pickle alone. This commit, of pull request 66 by the hub's conversion bot
-# SFconvertbot, adds the same weights as safetensors. It is named here so that no other pull request is ever taken.
+# The main branch has the weights only as a pickle. This commit, of pull request 66 by the hub's conversion bot
+# SFconvertbot, adds the same weights as safetensors. It is named here so that no other pull request is used.
 _DEFAULT_REVISIONS: Final = {"openai/clip-vit-base-patch32": "c237dc49a33fc61debc9276459120b7eac67e7ef"}
 _TOO_MANY_REQUESTS: Final = 429
 _MEGABYTE: Final = 1e6
@@ -35,27 +35,26 @@ class HubRepository:
     """One repository of the hub at one commit.
 
     Attributes:
-        name: What the user called the backbone.
+        name: Name by which the user calls the backbone.
         repo_id: ``owner/name``.
         revision: Branch, tag or commit that the user asked for.
-        commit: What the revision is, in 40 hexadecimal digits.
+        commit: Commit of the revision, 40 hexadecimal digits.
     """
 
     name: str
     repo_id: str
     revision: str
     commit: str
-    _silence: Exception | None = field(default=None, init=False)  # why the hub cannot be asked, once that is known
+    _silence: Exception | None = field(default=None, init=False)  # why the hub cannot be asked, once known
 
     @classmethod
     def resolve(cls, name: str) -> Self:
         """Find the commit of ``name``, which is ``REPOSITORY`` or ``REPOSITORY@REVISION``.
 
-        The hub is asked where the revision is a branch or tag. If it cannot be reached, the commit that it last said
-        counts.
+        For a branch or tag the hub is asked. If it cannot be reached, its last answer counts.
 
         Raises:
-            BackboneError: The name is no hub id, or the hub does not have it.
+            BackboneError: The name is not a hub id, or the hub does not have it.
         """
         repo_id, at, revision = name.partition("@")
         if at and not revision:
@@ -64,7 +63,7 @@ class HubRepository:
             validate_repo_id(repo_id)
         except HFValidationError as error:
             raise BackboneError(
-                f"backbone {name} cannot be loaded: there is no such folder, and it is no hub id: {_one_line(error)}"
+                f"backbone {name} cannot be loaded: there is no such folder, and it is not a hub id: {_one_line(error)}"
             ) from error
         revision = revision or _DEFAULT_REVISIONS.get(repo_id, _DEFAULT_REVISION)
         try:
@@ -75,22 +74,22 @@ class HubRepository:
 
     @property
     def pinned_name(self) -> str:
-        """The name that gives this commit whatever happens to the branch."""
+        """The name that always gives this commit, whatever happens to the branch."""
         return f"{self.repo_id}@{self.commit}"
 
     def find(self, file: str, *, may_lack: bool = False) -> Path | None:
-        """Return the path of ``file`` in the hub's cache, downloaded if need be; None if the commit lacks it.
+        """Return the path of ``file`` in the hub's cache, downloaded if necessary; None if the commit lacks it.
 
         Args:
-            file: Its name.
-            may_lack: Whether the commit is taken to lack it where the hub cannot be asked, but the weights are here:
-                a program that filled the cache may not have noted which files there are not.
+            file: Name of the file.
+            may_lack: Whether to assume that the commit lacks it if the hub cannot be asked but the weights are here;
+                another program may have filled the cache without recording which files are missing.
 
         Raises:
-            BackboneError: The file cannot be had, and nobody knows whether it exists.
+            BackboneError: The file cannot be downloaded, and it is not known whether it exists.
         """
         cached = try_to_load_from_cache(self.repo_id, file, revision=self.commit)
-        if cached is not None:  # a path, or a mark that the hub said it has no such file
+        if cached is not None:  # a path, or a mark that the hub has no such file
             return Path(cached) if isinstance(cached, str) else None
         try:
             return self._download(file)
@@ -136,10 +135,10 @@ def _resolve_commit(repo_id: str, revision: str) -> Any:  # noqa: ANN401 - a str
         return api.resolve_revision(repo_id, revision=revision).resolved
     except (HfHubHTTPError, httpx.ProxyError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code != _TOO_MANY_REQUESTS:
-            raise  # the hub answered: there is no such thing, or not for this user
-        try:  # as resolve_revision itself does where the hub is not reached
+            raise  # the hub answered: it does not exist, or not for this user
+        try:  # as resolve_revision itself does if the hub is not reached
             return api.resolve_revision(repo_id, revision=revision, local_files_only=True).resolved
-        except Exception:  # noqa: BLE001 - why the hub could not be asked is what helps
+        except Exception:  # noqa: BLE001 - the first error is the helpful one
             raise error from None
 
 

@@ -1,4 +1,4 @@
-"""Say in one line why the Hugging Face hub did not give what it was asked for."""
+"""Explain in one line why a request to the Hugging Face hub failed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _TOKEN = "set the environment variable HF_TOKEN to a token of yours"  # noqa: S1
 
 
 def explain(error: Exception, repo_id: str, revision: str) -> str:
-    """Say what went wrong, and what to do.
+    """Explain what went wrong, and what to do.
 
     Args:
-        error: Raised by ``huggingface_hub``. What caused it often lies some exceptions below.
-        repo_id: The repository that was asked for.
-        revision: Its branch, tag or commit.
+        error: Error of ``huggingface_hub``; its cause is often some exceptions below.
+        repo_id: Repository that was requested.
+        revision: Branch, tag or commit of the repository.
     """
     causes = list(_causes(error))
     for cause in causes:
@@ -41,20 +41,20 @@ def explain(error: Exception, repo_id: str, revision: str) -> str:
 
 
 def cannot_be_asked(error: Exception) -> bool:
-    """Whether no question to the hub would get an answer: it is forbidden, or out of reach."""
+    """Whether the hub cannot be asked at all: it is out of reach, or forbidden by HF_HUB_OFFLINE."""
     silent = OfflineModeIsEnabled | httpx.ProxyError | httpx.ConnectError | httpx.ConnectTimeout
     return any(isinstance(cause, silent) for cause in _causes(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error itself, then what it was raised from."""
+    """Yield the error, then its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _explain_answer(error: BaseException, repo_id: str, revision: str) -> str | None:
-    """Explain an answer of the hub that is not the file; None if ``error`` is something else."""
+    """Explain an error answer of the hub; None if ``error`` is something else."""
     if isinstance(error, GatedRepoError):
         return f"{repo_id} is gated: accept its licence at {constants.ENDPOINT}/{repo_id}, and {_TOKEN}"
     if isinstance(error, RevisionNotFoundError):
@@ -76,7 +76,7 @@ def _explain_status(status: int, repo_id: str) -> str:
 
 
 def _explain_silence(error: BaseException, repo_id: str) -> str | None:
-    """Explain why the hub did not answer, or not in full; None if ``error`` is something else."""
+    """Explain why the hub did not answer completely; None if ``error`` is something else."""
     if isinstance(error, OfflineModeIsEnabled):
         return f"{repo_id} is not complete in this machine's cache, and HF_HUB_OFFLINE forbids downloading it"
     if isinstance(error, httpx.ProxyError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Backbone(NamedTuple):
-    """A CLIP, its tokenizer, and what its inputs look like; ``pretrained`` is false for one made from scratch."""
+    """A CLIP, its tokenizer, and its preprocessing; ``pretrained`` is false for a CLIP made from scratch."""
 
     name: str
     clip: CLIPModel
@@ -41,17 +41,17 @@ def load_backbone(name: str, texts: Iterable[str]) -> Backbone:
     Args:
         name: ``tiny``; ``compact``, which comes with the repository; a folder of the hub's layout; or a hub id such as
             ``laion/CLIP-ViT-B-32-laion2B-s34B-b79K``, optionally with ``@`` and a branch, tag or commit.
-        texts: Captions from which ``tiny`` learns its vocabulary; a pretrained backbone brings its own.
+        texts: Captions on which the tokenizer of ``tiny`` is trained; a pretrained backbone has its own.
 
     Raises:
-        BackboneError: Nothing of that name can be loaded, it is no CLIP, or its weights are not those that this machine
-            saw first for that commit.
+        BackboneError: Nothing of that name can be loaded, it is not a CLIP, or its weights are not those that this
+            machine recorded for that commit.
     """
     if name == TINY:
         clip, tokenizer, text = make_tiny(texts)
         return Backbone(TINY, clip, tokenizer, TINY_IMAGE, text, pretrained=False, source=Source(TINY, None, None))
     place = _locate(name)
-    # Cheap things first: what is no CLIP is refused before its weights are downloaded.
+    # The description first: what is not a CLIP is refused before its weights are downloaded.
     config = read_clip_config(place)
     image = read_image_config(place, config.vision_config.image_size)
     tokenizer = read_tokenizer(place)
@@ -76,11 +76,11 @@ def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
 
 
 def find_source(name: str, *, download: bool = True) -> Source:
-    """Find out which weights the backbone called ``name`` has now.
+    """Identify the weights that the backbone called ``name`` has now.
 
     Args:
         name: See ``load_backbone``.
-        download: Whether to fetch the weights of a hub id; without them only their commit is known.
+        download: Whether to download the weights of a hub id; else only the commit is known.
 
     Raises:
         BackboneError: Nothing of that name can be found.

@@ -13,16 +13,16 @@ COMPACT_FOLDER: Final = Path(__file__).parents[2] / "starter" / "compact"
 
 
 class BackboneError(MemeguardError):
-    """A backbone that cannot be loaded, or is no CLIP."""
+    """A backbone that cannot be loaded, or is not a CLIP."""
 
 
 class Source(NamedTuple):
-    """Which weights a backbone has.
+    """The weights of a backbone.
 
     Attributes:
         name: The name to load exactly these weights again. For a hub id this is ``NAME@COMMIT``.
-        commit: Of the repository on the hub; None for a folder.
-        weights_sha256: Of the safetensors; None for a backbone made from scratch.
+        commit: Commit of the repository on the hub; None for a folder.
+        weights_sha256: SHA-256 of the safetensors; None for a backbone made from scratch.
     """
 
     name: str
@@ -35,16 +35,16 @@ class Source(NamedTuple):
 
 
 class Place(Protocol):
-    """Gives the files of one backbone; each of them may have to be downloaded first."""
+    """Where the files of one backbone are; they may have to be downloaded."""
 
     @property
     def name(self) -> str:
-        """What the user called the backbone."""
+        """Name by which the user calls the backbone."""
 
     def find(self, file: str, *, may_lack: bool = False) -> Path | None:
         """Return the path of ``file`` on this machine, or None if the backbone does not have it.
 
-        With ``may_lack``, also if it may not have it and nobody can be asked.
+        With ``may_lack``, also return None if the backbone may not have it and the hub cannot be asked.
         """
 
     def explain_missing_weights(self) -> str:
@@ -53,7 +53,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of the hub's layout."""
+    """A local folder in the hub's layout."""
 
     name: str
     path: Path

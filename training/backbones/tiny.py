@@ -1,4 +1,4 @@
-"""Make a small CLIP from scratch, whose tokenizer learns its words from the captions it will read."""
+"""Make a small CLIP from scratch, with a tokenizer that is trained on the captions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"  # CLIP's own names (openai/CL
 
 
 def make_tiny(texts: Iterable[str]) -> tuple[CLIPModel, Tokenizer, TextConfig]:
-    """Make a CLIP with random weights, and a tokenizer of the words in ``texts``."""
+    """Make a CLIP with random weights, and a tokenizer trained on ``texts``."""
     tokenizer = train_tokenizer(texts)
     start_id, end_id = 0, 1  # special tokens come first in the vocabulary
     tower = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
@@ -41,7 +41,7 @@ def make_tiny(texts: Iterable[str]) -> tuple[CLIPModel, Tokenizer, TextConfig]:
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Learn a byte-level BPE: every byte has a token, so no text, emoji included, is unknown."""
+    """Train a byte-level BPE: every byte has a token, so that no text, emoji included, is unknown."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -1,4 +1,4 @@
-"""Remember the weights of each commit of a backbone when they are first seen, and refuse others of the same commit."""
+"""Record the weights of each commit of a backbone at their first use, and refuse other weights of the same commit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ RECORD: Final = "backbones.json"
 
 
 def check_first_seen(folder: Path, repo_id: str, commit: str, weights: Weights) -> None:
-    """Compare ``weights`` with those of the same commit that this machine saw first; record them if there are none.
+    """Compare ``weights`` with the recorded ones of the same commit; record them if there are none.
 
     Args:
-        folder: Holds the record, a JSON file.
-        repo_id: The repository on the hub.
-        commit: Of the repository.
-        weights: As they were read now.
+        folder: Folder of the record, a JSON file.
+        repo_id: Repository on the hub.
+        commit: Commit of the repository.
+        weights: Weights that were read now.
 
     Raises:
-        BackboneError: They are others, or the record is damaged.
+        BackboneError: The weights differ, or the record is damaged.
     """
     record, key = folder / RECORD, f"{repo_id}@{commit}"
     try:
@@ -60,10 +60,10 @@ def _read(record: Path) -> dict[str, dict[str, Any]]:
         seen = json.loads(record.read_text("utf-8"))
         if all(isinstance(entry["sha256"], str) for entry in seen.values()):
             return dict(seen)
-        raise TypeError("a hash is not a string")  # noqa: TRY301 - damage of any kind is told alike
+        raise TypeError("a hash is not a string")  # noqa: TRY301 - reported like other damage
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BackboneError(
-            f"{record}, which remembers the weights of backbones, is damaged: {error!r}; remove it to begin anew"
+            f"{record}, which remembers the weights of backbones, is damaged: {error!r}; remove it to start again"
         ) from error
 
 

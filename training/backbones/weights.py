@@ -1,4 +1,4 @@
-"""Read the weights of a backbone: safetensors alone, in one file or several, known by their SHA-256."""
+"""Read the weights of a backbone: safetensors only, in one file or several, identified by their SHA-256."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 _WEIGHTS: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
-_SHARD: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}\.safetensors")  # a name of a file, and no path to one
+_SHARD: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}\.safetensors")  # a file name, not a path
 _MAX_SHARDS: Final = 100
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Weights(NamedTuple):
-    """Files of safetensors, and what they are known by.
+    """Files of safetensors, and what identifies them.
 
     Attributes:
-        paths: In the order of their names.
-        sha256: Of the file; of the list of all names and hashes, as ``sha256sum`` prints it, where there are several.
-        num_bytes: Of all files.
+        paths: Paths in the order of their names.
+        sha256: SHA-256 of the file; if there are several, of the list of hashes and names as ``sha256sum`` prints it.
+        num_bytes: Size of all files.
     """
 
     paths: tuple[Path, ...]
@@ -47,10 +47,10 @@ class Weights(NamedTuple):
 
 
 def find_weights(place: Place) -> Weights:
-    """Get the safetensors of ``place``, and hash them.
+    """Find the safetensors of ``place``, and hash them.
 
     Raises:
-        BackboneError: There are none, or a file is not what the hub said it is.
+        BackboneError: There are none, or a file has another hash than the hub said.
     """
     whole = place.find(_WEIGHTS, may_lack=True)
     paths = (whole,) if whole is not None else _find_shards(place)
@@ -70,7 +70,7 @@ def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
     """
     try:
         tensors = {name: tensor for path in weights.paths for name, tensor in load_file(path).items()}
-        # Given tensors and no name, transformers looks for nothing, neither in a folder nor on the hub.
+        # With tensors and without a name, transformers looks neither in a folder nor on the hub.
         with _no_progress_bar():
             clip, found = CLIPModel.from_pretrained(
                 None,
@@ -85,19 +85,19 @@ def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
     except SafetensorError as error:
         names = ", ".join(path.name for path in weights.paths)
         raise BackboneError(f"backbone {place.name} cannot be loaded: {names} is damaged: {error}") from error
-    except Exception as error:  # torch and transformers have many
+    except Exception as error:  # torch and transformers raise many kinds
         reason = " ".join(str(error).split())
         raise BackboneError(f"backbone {place.name} cannot be loaded: {reason}") from error
-    if missing := sorted(found["missing_keys"]):  # transformers would go on with random ones
+    if missing := sorted(found["missing_keys"]):  # transformers would continue with random ones
         raise BackboneError(f"backbone {place.name} lacks {len(missing)} of its weights, such as {missing[0]}")
-    clip.config.name_or_path = ""  # a bundle does not tell in which folder somebody kept it
+    clip.config.name_or_path = ""  # a bundle must not reveal a path of the machine it was trained on
     return clip
 
 
 def _find_shards(place: Place) -> tuple[Path, ...]:
     index = place.find(_INDEX, may_lack=True)
     if index is None:
-        place.find(_WEIGHTS)  # tells if that is because the hub cannot be asked
+        place.find(_WEIGHTS)  # raises if the hub cannot be asked
         raise BackboneError(f"backbone {place.name} cannot be loaded: {place.explain_missing_weights()}")
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
@@ -116,7 +116,7 @@ def _find_shards(place: Place) -> tuple[Path, ...]:
 
 
 def _check_blob(place: Place, path: Path, sha256: str) -> None:
-    """The hub's cache names a large file by the SHA-256 that the hub said it has."""
+    """Compare with the name of the file in the hub's cache, which is the SHA-256 that the hub said."""
     expected = path.resolve().name
     if path.is_symlink() and _SHA256.fullmatch(expected) and expected != sha256:
         raise BackboneError(
@@ -127,7 +127,7 @@ def _check_blob(place: Place, path: Path, sha256: str) -> None:
 
 @contextlib.contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Hide transformers' bar of reading a file that is here already, and then let the hub show its bars again."""
+    """Hide transformers' bar for a file that is here already; the hub shows its bars again afterwards."""
     was_disabled = are_progress_bars_disabled()
     transformers.utils.logging.disable_progress_bar()
     try:

@@ -62,9 +62,13 @@ def write_wheel(folder: Path) -> None:
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """The Python of an empty environment."""
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    return tmp_path / "venv" / "bin" / "python"
+    """The Python of an empty environment, which lacks even pip."""
+    return make_environment(tmp_path / "venv", "--without-pip")
+
+
+def make_environment(folder: Path, *options: str) -> Path:
+    subprocess.run([sys.executable, "-m", "venv", *options, str(folder)], check=True)
+    return folder / "bin" / "python"
 
 
 def install(python: Path, *index: str, **environment: str) -> str:
@@ -86,10 +90,15 @@ def installed_torch(python: Path) -> str:
     return subprocess.run([python, "-c", question], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_cpu_build_is_installed_once(python: Path, index: str) -> None:
+def test_the_cpu_build_is_installed_once(index: str, tmp_path: Path) -> None:
+    python = make_environment(tmp_path / "venv")
     assert index in install(python, index, CPU_ONLY="1")
     assert installed_torch(python) == f"{VERSION}+cpu"
     assert install(python, index, CPU_ONLY="1") == ""
+
+
+def test_an_installation_that_fails_stops_nobody(python: Path, index: str) -> None:
+    assert "not installed from" in install(python, index, CPU_ONLY="1")
 
 
 def test_with_a_gpu_pip_decides(python: Path, index: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,18 +25,19 @@ subprocess.run([sys.executable, "-c", middle], start_new_session=True)
 print("ready", flush=True)
 time.sleep(60)
 """
-# Starts a family, prints the number of its process, and waits to be killed.
+# Starts a family, pauses it, prints the number of its process, and waits for a signal.
 _STARTER = """
-import os, pathlib, sys, time
-from benchmarks.serving.processes import Family
+import os, pathlib, sys, tempfile, time
+from benchmarks.serving.processes import Family, exit_on_interrupt
+exit_on_interrupt()
 folder = pathlib.Path(sys.argv[1])
 sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-family = Family(sleep, log=folder / "log", cwd=folder, env=os.environ)
-while not family.members():
-    time.sleep(0.02)
-family.pause()
-print(family.members()[0].pid, flush=True)
-time.sleep(60)
+with tempfile.TemporaryDirectory(dir=folder), Family(sleep, log=folder / "log", cwd=folder, env=os.environ) as family:
+    while not family.members():
+        time.sleep(0.02)
+    family.pause()
+    print(family.members()[0].pid, flush=True)
+    time.sleep(60)
 """
 _BUSY = "print('ready', flush=True)\nblock = bytearray(80 * 2**20)\nwhile True: pass"
 
@@ -87,10 +89,15 @@ def test_an_error_ends_the_family(tmp_path: Path) -> None:
     assert family.members() == []
 
 
-def test_a_family_ends_with_the_process_that_started_it_even_while_paused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_family_ends_with_the_process_that_started_it(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _STARTER, str(tmp_path)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         member = psutil.Process(int(starter.stdout.readline()))
-        starter.kill()
+        starter.send_signal(number)
+        starter.wait(timeout=30)
     assert psutil.wait_procs([member], timeout=20)[1] == []
+    if number != signal.SIGKILL:  # the others let every `with` block end in order
+        assert starter.returncode == 128 + number
+        assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-
-import psutil
 
 REPOSITORY = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "benchmarks.serving", "--quick"]
@@ -41,24 +37,3 @@ def test_the_short_form_measures_every_target_and_writes_its_report(tmp_path: Pa
     assert rows.keys().isdisjoint({"notes", "left_out"})
     assert "Flask and transformers" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "speeds.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
-    command = [*COMMAND, "--out", str(tmp_path)]
-    process = psutil.Popen(command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True)
-    try:
-        for line in process.stdout:
-            if "starting original" in line:  # TorchServe and the proxy run, and are paused
-                break
-        family = process.children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=90) == 128 + signal.SIGINT
-    finally:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-        process.stdout.close()
-    assert len(family) > 3
-    _, alive = psutil.wait_procs(family, timeout=5)
-    for each in alive:
-        each.kill()
-    assert alive == []

@@ -81,6 +81,8 @@ def _split(body: bytes, boundary: bytes) -> Iterator[tuple[MultipartSegment, byt
     """Yield the headers and the content of each part."""
     if b"--" + boundary not in body:
         raise _malformed("the boundary that the content type declares does not occur in the body")
+    if b"\r\n\r\n--" + boundary in body:
+        body = _complete_empty_parts(body, boundary)
     parser = PushMultipartParser(
         boundary,
         max_header_count=MAX_HEADERS,
@@ -105,6 +107,14 @@ def _split(body: bytes, boundary: bytes) -> Iterator[tuple[MultipartSegment, byt
         parser.close()
     except MultipartError as error:
         raise _malformed("the body ends before the closing boundary") from error
+
+
+def _complete_empty_parts(body: bytes, boundary: bytes) -> bytes:
+    """Add the line break that a part without content may omit (RFC 2046, section 5.1.1), but the parser expects."""
+    delimiter = b"\r\n--" + re.escape(boundary)
+    # Linear in time: the lines of one part's headers end where the next delimiter begins.
+    headers = rb"(%b\r\n(?:(?!--)[^\r\n]++\r\n){1,%d}+)(?=%b)" % (delimiter, MAX_HEADERS, delimiter)
+    return re.sub(headers, rb"\1\r\n", b"\r\n" + body)
 
 
 def _value(parameter: re.Match[str]) -> str:

@@ -226,6 +226,14 @@ def test_a_file_name_in_latin_1_is_no_obstacle() -> None:
     assert read_meme(FORM_TYPE, [body], max_text_bytes=9).image == b"png"
 
 
+def test_a_part_without_content_may_end_with_its_headers() -> None:
+    """RFC 2046, section 5.1.1; werkzeug's test client writes empty fields so."""
+    parts = [b"--edge\r\n" + headers + b"\r\n" for headers in (TEXT_HEADERS, b"X-Y: z\r\n" + IMAGE_HEADERS)]
+    body = part(IMAGE_HEADERS.replace(b"image", b"other"), b"x\r\n") + b"\r\n".join([*parts, b"--edge--\r\n"])
+    assert [each.data for each in read_parts([body], boundary=b"edge", wanted=("image", "text"))] == [b"", b""]
+    assert [each.data for each in read_parts([body], boundary=b"edge", wanted=("other",))] == [b"x\r\n"]
+
+
 def test_a_file_name_in_the_extended_notation_makes_a_file() -> None:
     """Older versions of urllib3 send a name that is not ASCII as ``filename*`` alone (RFC 5987)."""
     headers = IMAGE_HEADERS.replace(b'filename="meme.png"', b"filename*=utf-8''f%C3%AAte.png")

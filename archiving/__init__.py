@@ -1,1 +1,1 @@
-"""From a bundle to an archive that is proven to answer as the bundle does."""
+"""Make archives of bundles, and prove that they answer as their bundles do."""

@@ -1,6 +1,6 @@
-"""Turn a bundle into a TorchServe archive that is proven to answer as the bundle does, with a card beside it.
+"""Make a TorchServe archive of a bundle, prove that it answers as the bundle does, and write a card beside it.
 
-The only file that touches ``model_archiver``. Does not know which server will load the archive, nor when.
+Only this file uses ``model_archiver``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from archiving.proof import (
     Probe,
     Proof,
     ToleranceError,
-    judge,
     make_probes,
+    predict_probes,
     prove,
     read_calibration,
     read_probes,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL_NAME", "ArchiveError", "Card", "build_archive", "require_new_version"]
 
-MODEL_NAME = "meme"  # what clients write in /predictions/meme
+MODEL_NAME = "meme"  # as in /predictions/meme
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _HANDLER_ROOT = Path(memeguard.__file__).parent.parent
 
@@ -56,22 +56,22 @@ QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is known of an archive: the JSON file beside it.
+    """What is known about an archive: the JSON file beside it.
 
     Attributes:
         version: ``major.minor.patch``.
-        archive: Its file's name.
-        sha256: Of the archive.
-        created: When, in UTC.
-        memeguard_version: By which code.
-        backbone: What the bundle was made from.
-        backbone_commit: Of the backbone's repository on the hub; None for a folder, and for a bundle that is older.
-        backbone_sha256: Of the backbone's weights; None for one made from scratch, and for a bundle that is older.
-        threshold: Probability of being non-offensive from which the answer is "non-offensive".
-        num_test_openings: How often ``evaluate`` had opened the test split with the bundle before it was archived.
-        runtimes: What the archive can be computed with, and how far each one's answers are from the bundle's.
-        int8_refused: Why the networks are not in 8 bits although labelled memes were given; None otherwise.
-        report: What training measured.
+        archive: Name of the archive's file.
+        sha256: SHA-256 of the archive.
+        created: Time in UTC, ISO 8601.
+        memeguard_version: Version of this code.
+        backbone: Name of the backbone.
+        backbone_commit: Commit of the backbone on the hub; None for a folder, and for a bundle of an older version.
+        backbone_sha256: SHA-256 of the backbone's weights; None for ``tiny``, and for a bundle of an older version.
+        threshold: From this probability of being non-offensive on, the answer is "non-offensive".
+        num_test_openings: How often the test split had been opened with the bundle before it was archived.
+        runtimes: Runtimes of the archive, and how far the answers of each are from the bundle's.
+        int8_refused: Why the networks are not quantized although labelled memes were given; None otherwise.
+        report: Training report of the bundle.
     """
 
     version: str
@@ -102,17 +102,18 @@ def build_archive(
 
     Args:
         bundle: Folder of a bundle.
-        version: ``major.minor.patch``; one that exists is never overwritten.
+        version: ``major.minor.patch``; an existing version is never overwritten.
         model_store: Folder of archives; made if it is missing.
-        data: Labelled memes whose validation split proves the archive, and whose train split finds the ranges of 8
-            bits; made-up memes prove it if it is not given.
-        runtime: What it is made for. One for OpenVINO carries the converted networks too; torch can compute any.
+        data: Labelled memes whose validation split proves the archive, and whose train split calibrates int8; without
+            them synthetic memes prove the archive.
+        runtime: An archive for OpenVINO has the converted networks too; torch can compute any archive.
         quantization: Of the networks converted for OpenVINO. "auto" is int8 if ``data`` is given and int8 passes the
             proof. Networks that are not quantized compute in bf16 on a CPU with AMX, in float32 elsewhere.
 
     Raises:
-        ArchiveError: The version is malformed or taken, 8 bits are asked for without ``data`` or OpenVINO, or the
-            archive answers otherwise than the bundle does.
+        ArchiveError: The version is malformed or taken, int8 is asked for without ``data`` or OpenVINO, or the archive
+            does not answer as the bundle does.
+        OutputError: ``model_store`` cannot be written.
         BundleError: ``bundle`` cannot be read.
     """
     archive = require_new_version(version, model_store)
@@ -130,7 +131,7 @@ def build_archive(
             if quantization == "int8":
                 raise
             refused = str(error)
-    maker = _Maker(bundle, version, reference, probes, judge(reference, probes), runtime)
+    maker = _Maker(bundle, version, reference, probes, predict_probes(reference, probes), runtime)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
         try:
@@ -162,12 +163,12 @@ def build_archive(
 
 
 def require_new_version(version: str, model_store: Path) -> Path:
-    """The archive's path; raises ``ArchiveError`` if ``version`` is malformed or ``model_store`` holds it already."""
+    """Return the archive's path; raise ``ArchiveError`` if ``version`` is malformed or exists in ``model_store``."""
     if not _VERSION.fullmatch(version):
         raise ArchiveError(f"version {version!r} is not of the form major.minor.patch, such as 1.0.0")
     archive = model_store / f"{MODEL_NAME}-{version}.mar"
     if archive.exists():
-        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose the next one")
+        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose another one")
     return archive
 
 
@@ -182,7 +183,7 @@ def _require_calibration(quantization: Quantization, runtime: RuntimeName, data:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes an archive and proves it, in a folder that is thrown away."""
+    """Makes an archive and proves it, in a temporary folder."""
 
     bundle: Path
     version: str
@@ -192,7 +193,7 @@ class _Maker:
     runtime: RuntimeName
 
     def make(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> tuple[Path, dict[str, Proof]]:
-        """The archive and what was seen of it, or ``ArchiveError``; given memes its networks have 8 bits."""
+        """Make the archive and its proofs, or raise ``ArchiveError``; ``calibration`` quantizes the networks."""
         scratch.mkdir()
         archive = _package(self._stage(scratch, calibration), self.version, scratch)
         runtimes: list[RuntimeName] = ["torch"] if self.runtime == "torch" else ["torch", self.runtime]
@@ -200,25 +201,25 @@ class _Maker:
         return archive, prove(self.expected, labels, _unpack(archive, scratch), self.probes, runtimes)
 
     def _stage(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> Path:
-        """Lay out code and bundle, and what the runtime needs of its own, in one folder."""
+        """Lay out code, bundle and converted networks in one folder."""
         staging = scratch / "staging"
         staging.mkdir()
         # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
         package = staging / "memeguard"
         shutil.copytree(_HANDLER_ROOT / "memeguard", package, ignore=shutil.ignore_patterns("__pycache__"))
         (staging / "bundle").mkdir()
-        for name in BUNDLE_FILES:  # and nothing else that may lie in that folder
+        for name in BUNDLE_FILES:  # and nothing else of that folder
             if (self.bundle / name).is_file():
                 shutil.copyfile(self.bundle / name, staging / "bundle" / name)
         if self.runtime == "openvino":
-            from archiving.conversion import convert_to_openvino  # noqa: PLC0415 - who serves on a GPU may lack OpenVINO
+            from archiving.conversion import convert_to_openvino  # noqa: PLC0415 - OpenVINO may not be installed
 
             convert_to_openvino(self.reference.classifier, staging / "bundle", calibration=calibration)
         return staging
 
 
 def _package(staging: Path, version: str, scratch: Path) -> Path:
-    """Let the archiver zip it."""
+    """Zip ``staging`` with the archiver."""
     work, output = scratch / "work", scratch / "output"
     work.mkdir()
     output.mkdir()
@@ -229,9 +230,9 @@ def _package(staging: Path, version: str, scratch: Path) -> Path:
         extra_files=str(staging),
         config_file=str(_HANDLER_ROOT / "model-config.yaml"),
         export_path=str(output),
-        archive_format="zip-store",  # weights hardly compress, and a stored archive unpacks fast
+        archive_format="zip-store",  # weights hardly compress, and an uncompressed archive unpacks fast
     )
-    # The archiver deletes and fills <temporary directory>/<model name>, whoever it belongs to: give it one of its own.
+    # The archiver deletes and fills <temporary directory>/<model name>, whoever owns it: give it one of its own.
     before, tempfile.tempdir = tempfile.tempdir, str(work)
     try:
         generate_model_archive(config)
@@ -248,11 +249,11 @@ def _unpack(archive: Path, scratch: Path) -> Path:
 
 
 def _publish(card: Card, staged: Path, archive: Path) -> None:
-    """Put the archive, then its card, under their final names."""
+    """Move the archive, then its card, to their final names."""
     try:
-        os.link(staged, archive)  # unlike a rename, a link never overwrites
+        os.link(staged, archive)  # a link, unlike a rename, never overwrites
     except FileExistsError as error:
-        raise ArchiveError(f"{archive} was made by someone else meanwhile; it is not overwritten") from error
+        raise ArchiveError(f"{archive} was made by another process meanwhile; it is not overwritten") from error
     card_path = staged.with_suffix(".json")
     card_path.write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n", encoding="utf-8")
     card_path.replace(archive.with_suffix(".json"))

@@ -1,6 +1,6 @@
-"""Convert a classifier into the networks that ``memeguard.openvino_runtime`` compiles, in 8 bits if memes are given.
+"""Convert a classifier into the networks that ``memeguard.openvino_runtime`` compiles, quantized if memes are given.
 
-Does not know whether the result is good enough to serve; ``archiving.proof`` tells.
+``archiving.proof`` checks whether the result is good enough to serve.
 
 Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C channels, H height, W width.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _ImageEncoder(nn.Module):
-    """The picture tower, from uint8 pixels on."""
+    """The picture tower, which takes uint8 pixels."""
 
     _mean_C11: Tensor
     _std_C11: Tensor
@@ -63,12 +63,12 @@ def convert_to_openvino(
 ) -> None:
     """Write both towers and the head, with constants in half precision, and the hashes of all into ``directory``.
 
-    Any number of memes, chunks and tokens may be given to them.
+    The networks take any number of memes, chunks and tokens.
 
     Args:
-        classifier: In float32.
-        directory: A bundle's.
-        calibration: Memes as they come; with any the towers are quantized by what these memes make of them.
+        classifier: Network in float32.
+        directory: Folder of a bundle.
+        calibration: Memes by which the towers are quantized; without any they are not.
     """
     size, context = classifier.config.image.size, classifier.config.text.context_length
     features_BD = torch.zeros(2, classifier.clip.projection_dim)
@@ -79,7 +79,7 @@ def convert_to_openvino(
     ]
     networks = [_convert(module, example) for module, example in parts]
     if calibration:
-        from archiving.quantization import quantize_towers  # noqa: PLC0415 - two seconds that others need not wait
+        from archiving.quantization import quantize_towers  # noqa: PLC0415 - importing it takes two seconds
 
         networks[:2] = quantize_towers(networks[0], networks[1], calibration)
     (directory / OPENVINO_CHECKSUMS).parent.mkdir()
@@ -89,7 +89,7 @@ def convert_to_openvino(
 
 
 def _convert(module: nn.Module, example: tuple[Tensor, ...]) -> openvino.Model:
-    # The frontend by itself, for openvino.convert_model reports its use to its makers where their package is there.
+    # The frontend itself: openvino.convert_model sends telemetry if OpenVINO's telemetry package is installed.
     frontend = FrontEndManager().load_by_framework("pytorch")
     with _quiet(), torch.no_grad():
         decoder = TorchScriptPythonDecoder(module.eval(), example_input=example)
@@ -100,7 +100,7 @@ def _convert(module: nn.Module, example: tuple[Tensor, ...]) -> openvino.Model:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Tracing warns of every shape that Python looks at; that the result takes other shapes is what archives prove."""
+    """Silence the warnings of tracing about shapes; the proof of the archive shows that other shapes work."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,4 @@
-"""Prove that an unpacked archive answers as its bundle does, in a bare process, with each runtime it carries.
-
-Does not know how an archive is made, nor where it goes.
-"""
+"""Prove that an unpacked archive answers as its bundle does: in a process of its own, with each of its runtimes."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ if TYPE_CHECKING:
     from memeguard.runtimes import RuntimeName
     from memes.meme import Meme
 
-NUM_MADE: Final = 24
-_MIN_MEMES, _MAX_MEMES = 16, 256  # of a validation split; reference and proof judge some twenty a second with ViT-B/32
+NUM_SYNTHETIC: Final = 24
+_MIN_MEMES, _MAX_MEMES = 16, 256  # of a validation split; with ViT-B/32 a proof takes a second for twenty memes
 _MIN_CALIBRATION, _MAX_CALIBRATION = 16, 300  # NNCF's own default is 300
 _BATCH: Final = 8
 _LONG_CAPTION = "a caption of many words " * 40  # several chunks of 77 tokens
@@ -43,44 +40,44 @@ Probe = tuple[bytes, str]  # a picture's file and its caption
 
 
 class ArchiveError(MemeguardError):
-    """An archive that cannot be made, and why; nothing was left behind."""
+    """An archive that cannot be made; nothing is left behind."""
 
 
 class ToleranceError(ArchiveError):
-    """An archive whose answers are too far from the bundle's."""
+    """An archive whose answers differ too much from the bundle's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a runtime's answers may be from those of torch in float32.
+    """How much a runtime's answers may differ from those of torch in float32.
 
     Attributes:
-        logit: The largest difference of a logit.
-        flipped_share: How many of the decisions may be others, in [0, 1].
+        logit: Largest difference of a logit.
+        flipped_share: Largest share of decisions that differ, in [0, 1].
     """
 
     logit: float
     flipped_share: float
 
 
-# The same arithmetic in another batch; the last bits of float32 differ.
+# The same arithmetic with other batch sizes; the last bits of float32 differ.
 SAME_ARITHMETIC: Final = Tolerance(logit=1e-4, flipped_share=0.0)
-# bf16 has 8 bits of mantissa, int8 has 8 bits in all; they moved logits, which vary by 3, by at most 0.06 and 0.21. A
-# quarter of one is at most 0.06 of a probability; decisions flip only where the probability is that near the threshold.
+# bf16 has 8 bits of mantissa, int8 has 8 bits in all. They moved logits, which vary by 3, by at most 0.06 and 0.21. A
+# difference of 0.25 is at most 0.06 of a probability, so that decisions flip only near the threshold.
 CONVERTED: Final = Tolerance(logit=0.25, flipped_share=0.01)
 TOLERANCES: Final[dict[RuntimeName, Tolerance]] = {"torch": SAME_ARITHMETIC, "openvino": CONVERTED}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What was seen of one runtime, beside what is allowed.
+    """How much one runtime's answers differ, and how much they may.
 
     Attributes:
-        precision: In which it multiplied here: "f32", "bf16", or "int8".
-        num_memes: Judged by both.
-        max_logit_difference: From the bundle's logits.
-        flipped_share: Of the decisions, in [0, 1].
-        tolerance: What both may be at most.
+        precision: Precision in which this machine multiplied: "f32", "bf16", or "int8".
+        num_memes: Number of memes that were compared.
+        max_logit_difference: Largest difference from the bundle's logits.
+        flipped_share: Share of decisions that differ, in [0, 1].
+        tolerance: Limits of both.
     """
 
     precision: str
@@ -90,7 +87,7 @@ class Proof:
     tolerance: Tolerance
 
     def check(self, runtime: str) -> None:
-        """Raise ``ToleranceError`` if more is seen than allowed; nan is."""
+        """Raise ``ToleranceError`` if a difference is above its limit, or is nan."""
         if not self.max_logit_difference <= self.tolerance.logit:
             raise ToleranceError(
                 f"the archive's logits ({runtime}, {self.precision}) differ from the bundle's by "
@@ -98,13 +95,13 @@ class Proof:
             )
         if self.flipped_share > self.tolerance.flipped_share:
             raise ToleranceError(
-                f"the archive ({runtime}, {self.precision}) decides {self.flipped_share:.1%} of {self.num_memes} memes "
-                f"otherwise than the bundle; the limit is {self.tolerance.flipped_share:.1%}"
+                f"the archive ({runtime}, {self.precision}) flips {self.flipped_share:.1%} of the decisions on "
+                f"{self.num_memes} memes; the limit is {self.tolerance.flipped_share:.1%}"
             )
 
 
-def judge(reference: Predictor, probes: Sequence[Probe]) -> list[float]:
-    """The reference's logits of the probes."""
+def predict_probes(reference: Predictor, probes: Sequence[Probe]) -> list[float]:
+    """Predict the logits of the probes with the bundle."""
     memes = [reference.prepare(image, text) for image, text in probes]
     batches = [memes[start : start + _BATCH] for start in range(0, len(memes), _BATCH)]
     return [logit for batch in batches for logit in reference.logits(batch)]
@@ -117,11 +114,18 @@ def prove(
     probes: Sequence[Probe],
     runtimes: Sequence[RuntimeName],
 ) -> dict[str, Proof]:
-    """Hold each runtime of the archive unpacked in ``unpacked`` against ``expected``, the bundle's logits in float32.
+    """Compare each runtime of an unpacked archive with the bundle.
+
+    Args:
+        expected: The bundle's logits of the probes, by torch in float32.
+        labels: Temperature and threshold of the bundle.
+        unpacked: Folder of the unpacked archive.
+        probes: Memes to compare on.
+        runtimes: Runtimes to compare.
 
     Raises:
-        ToleranceError: It answers otherwise than it may.
-        ArchiveError: It does not run on its own.
+        ToleranceError: The answers differ too much.
+        ArchiveError: The archive does not run on its own.
     """
     for index, (image, text) in enumerate(probes):
         (unpacked / f"probe-{index}").write_bytes(image)
@@ -129,7 +133,7 @@ def prove(
     decided = _decide(expected, labels)
     proofs: dict[str, Proof] = {}
     for runtime in runtimes:
-        precision, actual = judge_in_bare_process(unpacked, len(probes), runtime)
+        precision, actual = predict_in_bare_process(unpacked, len(probes), runtime)
         proofs[runtime] = Proof(
             precision=precision,
             num_memes=len(probes),
@@ -163,9 +167,9 @@ print(json.dumps([predictor.precision, logits]))
 """
 
 
-def judge_in_bare_process(unpacked: Path, num_probes: int, runtime: str) -> tuple[str, list[float]]:
-    """Precision and logits of the probes, one by one, by the archive's own code and nothing else of ours."""
-    # -I ignores the environment, -S the .pth files by which an editable install would smuggle this source tree in.
+def predict_in_bare_process(unpacked: Path, num_probes: int, runtime: str) -> tuple[str, list[float]]:
+    """Predict the probes one by one, with the archive's own code only; return the precision and the logits."""
+    # -I ignores the environment, -S the .pth files by which an editable install would add this source tree.
     libraries = json.dumps([*site.getsitepackages(), site.getusersitepackages()])
     command = [sys.executable, "-I", "-S", "-c", _SCRIPT, libraries, str(num_probes), runtime]
     done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=False)
@@ -177,10 +181,10 @@ def judge_in_bare_process(unpacked: Path, num_probes: int, runtime: str) -> tupl
 
 
 def make_probes() -> list[Probe]:
-    """24 memes of coloured noise and random words; three have an empty, a long and a strange caption."""
+    """Make 24 synthetic memes: coloured noise with random words, an empty, a long and a strange caption."""
     rng = np.random.default_rng(7)
     captions = ["", _LONG_CAPTION, "\N{GRINNING FACE} MEME\n\x00 caption"]
-    captions += [" ".join(rng.choice(_WORDS, rng.integers(3, 16))) for _ in range(NUM_MADE - len(captions))]
+    captions += [" ".join(rng.choice(_WORDS, rng.integers(3, 16))) for _ in range(NUM_SYNTHETIC - len(captions))]
     probes = []
     for caption in captions:
         patches = Image.fromarray(rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8))
@@ -190,7 +194,7 @@ def make_probes() -> list[Probe]:
 
 
 def read_probes(data: Path) -> list[Probe]:
-    """The validation split in ``data``, or the first 256 memes of it; raises ``ArchiveError`` if there are too few."""
+    """Read up to 256 memes of the validation split in ``data``; raise ``ArchiveError`` if there are too few."""
     memes = read_split(data, "validation", verify_images=False)[:_MAX_MEMES]
     if len(memes) < _MIN_MEMES:
         raise ArchiveError(f"{data} has {len(memes)} validation memes; at least {_MIN_MEMES} are needed")
@@ -198,7 +202,7 @@ def read_probes(data: Path) -> list[Probe]:
 
 
 def read_calibration(data: Path) -> list[Probe]:
-    """300 memes drawn from the train split in ``data``, or all; raises ``ArchiveError`` if there are too few."""
+    """Draw up to 300 memes from the train split in ``data``; raise ``ArchiveError`` if there are too few."""
     memes = read_split(data, "train", verify_images=False)
     if len(memes) < _MIN_CALIBRATION:
         raise ArchiveError(

@@ -1,7 +1,7 @@
-"""Quantize both towers: weights and activations in 8 bits, their ranges read off memes that pass through.
+"""Quantize weights and activations of both towers to int8, with ranges calibrated on memes.
 
 Post-training static quantization by NNCF, with SmoothQuant (Xiao et al. 2023) for the outliers of transformers'
-activations. Does not know whether the result is good enough to serve; ``archiving.proof`` tells.
+activations. ``archiving.proof`` checks whether the result is good enough to serve.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from memeguard.predictor import PreparedMeme
 
 # Measured with the starter on HarMeme's validation memes (benchmarks/README.md): quantized attention moved one logit by
-# 2.7 and was slower than attention in float; ranges that hold every value that was seen, instead of most, moved logits
-# by at most 0.16 instead of 0.28.
+# 2.7 and was slower than attention in float; ranges of all observed values, instead of most, moved logits by at most
+# 0.16 instead of 0.28.
 _IN_FLOAT: Final = nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False)
 _RANGES: Final = AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
 
@@ -32,12 +32,12 @@ _RANGES: Final = AdvancedQuantizationParameters(activations_range_estimator_para
 def quantize_towers(
     image: openvino.Model, text: openvino.Model, memes: Sequence[PreparedMeme]
 ) -> tuple[openvino.Model, openvino.Model]:
-    """Picture and text tower in 8 bits; attention itself, embeddings' sums and norms stay as they are.
+    """Quantize picture and text tower; attention itself, sums of embeddings and norms stay in float.
 
     Args:
-        image: Takes pixels [B, C, H, W].
-        text: Takes tokens [N, T] and the last token's place [N].
-        memes: Some hundred of those that it will judge.
+        image: Network that takes pixels [B, C, H, W].
+        text: Network that takes tokens [N, T] and the position of the last token [N].
+        memes: Some hundred memes to calibrate with.
     """
     pixels = [{"pixels_BCHW": meme.pixels_CHW[None]} for meme in memes]
     batches = [collate_captions([[chunk]]) for meme in memes for chunk in meme.chunks]
@@ -46,7 +46,7 @@ def quantize_towers(
 
 
 def _quantize(network: openvino.Model, inputs: Sequence[dict[str, Any]]) -> openvino.Model:
-    nncf.set_log_level(logging.ERROR)  # it names every layer it leaves alone
+    nncf.set_log_level(logging.ERROR)  # it logs every layer that it skips
     return nncf.quantize(
         network,
         nncf.Dataset(inputs),

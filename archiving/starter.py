@@ -1,7 +1,4 @@
-"""Archive the starter: the model of real memes that comes with the repository.
-
-Does not know how it was made (the folder starter/ tells), nor how the archive is served.
-"""
+"""Archive the starter, the model of real memes that comes with the repository (see the folder starter/)."""
 
 from __future__ import annotations
 
@@ -10,15 +7,15 @@ from typing import Final
 
 from archiving.archive import ArchiveError, Card, build_archive
 
-VERSION: Final = "0.2.1"  # after the demo model, before the first that is somebody's own
+VERSION: Final = "0.2.1"  # above the demo model's, below the first of a user
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "bundle"
 
 
 def build_starter(model_store: Path) -> Card:
-    """Put the starter into ``model_store`` as version 0.2.1.
+    """Archive the starter in ``model_store`` as version 0.2.1.
 
     Raises:
-        ArchiveError: The version exists already, or only the package is installed and the repository not here.
+        ArchiveError: The version exists already, or the package is installed without the repository.
     """
     if not STARTER_FOLDER.is_dir():
         raise ArchiveError(f"the starter is a part of the repository, and {STARTER_FOLDER} is not there")

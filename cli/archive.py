@@ -27,7 +27,7 @@ _QUANTIZATION_OF = {"auto": "auto", "int8": "int8", "float": "none"}  # what --p
 @click.option("--precision", type=click.Choice(list(_QUANTIZATION_OF)), hidden=True)
 def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None, runtime: str, quantization: str,
             precision: str | None) -> None:  # fmt: skip
-    """Make a TorchServe archive of BUNDLE, and its card; refuse an archive that answers otherwise than the bundle.
+    """Make a TorchServe archive of BUNDLE, and its card; refuse it unless it answers as the bundle does.
 
     Example: memeguard archive bundles/mine --version 1.0.0 --data data/mine
     """

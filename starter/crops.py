@@ -1,7 +1,4 @@
-"""What the picture tower learns from: crops of pictures with other colours, the same for teacher and student.
-
-Does not know labels: distillation needs none.
-"""
+"""Augment pictures for the picture tower: random crops with other colours, the same for teacher and student."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ if TYPE_CHECKING:
     import random
 
 _SMALLEST: Final = 0.2  # of the picture's area
-_LOG_RATIO: Final = 0.4  # sides may be stretched by exp of it
-_COLOURS: Final = 0.4  # brightness, contrast and saturation change by as much, either way
+_LOG_RATIO: Final = 0.4  # log of the largest stretch of a side
+_COLOURS: Final = 0.4  # largest change of brightness, contrast and saturation
 
 
 def draw_crop(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """A random part of an RGB picture, in colours of its own; never mirrored, because words are in it."""
+    """Crop a random part of an RGB picture and change its colours; never mirror it, for it may contain words."""
     area = rng.uniform(_SMALLEST, 1.0) * picture.width * picture.height
     stretch = math.exp(rng.uniform(-_LOG_RATIO, _LOG_RATIO))
     width = max(1, min(picture.width, round(math.sqrt(area * stretch))))

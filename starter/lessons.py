@@ -1,8 +1,6 @@
-"""Write down what the teachers say of each text and each crop, once, so that the student can be asked again and again.
+"""Compute the teachers' embeddings of each text and each crop once, and keep them in .npy files.
 
-Everything is kept in plain .npy files that grow from their beginning; a run that was stopped goes on where it was.
-
-Does not know the student, but for the size of its pictures.
+An interrupted run is resumed after the last chunk that it finished.
 """
 
 from __future__ import annotations
@@ -31,28 +29,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH: Final = 64
-_BATCHES_AT_ONCE: Final = 32  # between two notes of progress
+_BATCHES_AT_ONCE: Final = 32  # between two records of progress
 
 
 _Chunk = TypeVar("_Chunk")
 
 
 class TextLessons(NamedTuple):
-    """Texts and what the sentence teacher makes of them: float16 [N, ``TEXT_DIM``], of unit length."""
+    """Texts and their embeddings by the sentence teacher: float16 [N, ``TEXT_DIM``], of unit length."""
 
     texts: list[str]
     embeddings_ND: NDArray[np.float16]
 
 
 class PictureLessons(NamedTuple):
-    """Crops and what both teachers make of them.
+    """Crops and their features by both teachers.
 
     Attributes:
-        pixels_NCHW: uint8 [N, 3, size, size].
-        features_ND: The picture teacher's, float16 [N, ``PICTURE_DIM``].
-        named_N: bool, whether words say what its picture shows.
-        said_N: Of which picture each crop is, a row of ``sayings_MD``.
-        sayings_MD: What the sentence teacher makes of the words that go with each picture, float16 [M, ``TEXT_DIM``].
+        pixels_NCHW: Crops, uint8 [N, 3, size, size].
+        features_ND: Features by the picture teacher, float16 [N, ``PICTURE_DIM``].
+        named_N: Whether the picture of the crop has a name, bool [N].
+        said_N: Row of ``sayings_MD`` that belongs to the crop's picture, int64 [N].
+        sayings_MD: Embeddings by the sentence teacher of each picture's words, float16 [M, ``TEXT_DIM``].
     """
 
     pixels_NCHW: NDArray[np.uint8]
@@ -67,10 +65,10 @@ class Illustrated:
     """A picture and how it is used.
 
     Attributes:
-        path: Its file.
-        saying: The words that go with it.
-        is_named: Whether these say what it shows; a meme's caption does not.
-        num_crops: How many are taken; the first of several is the whole.
+        path: File of the picture.
+        saying: Words that belong to the picture.
+        is_named: Whether these words describe the picture; a meme's caption does not.
+        num_crops: Number of crops; the first of several is the whole picture.
     """
 
     path: Path
@@ -80,7 +78,7 @@ class Illustrated:
 
 
 def write_text_lessons(folder: Path, texts: Sequence[str], teachers: Path) -> TextLessons:
-    """Ask the sentence teacher about every text."""
+    """Compute the sentence teacher's embeddings of all texts."""
     order = np.argsort([len(text) for text in texts], kind="stable")
     chunks = [
         order[start : start + _BATCH * _BATCHES_AT_ONCE] for start in range(0, len(order), _BATCH * _BATCHES_AT_ONCE)
@@ -102,7 +100,7 @@ def write_text_lessons(folder: Path, texts: Sequence[str], teachers: Path) -> Te
 
 
 def write_picture_lessons(folder: Path, pictures: Sequence[Illustrated], teachers: Path, seed: int) -> PictureLessons:
-    """Ask the picture teacher about crops of every picture, and the sentence teacher about what is said of it."""
+    """Compute the picture teacher's features of crops of all pictures, and the embeddings of the pictures' words."""
     num_crops = sum(picture.num_crops for picture in pictures)
     firsts = np.cumsum([0, *(picture.num_crops for picture in pictures)])
     notebook = _Notebook(
@@ -137,16 +135,16 @@ def write_picture_lessons(folder: Path, pictures: Sequence[Illustrated], teacher
 
 
 class _Notebook:
-    """Arrays in files, and how many chunks of work they hold already."""
+    """Arrays in files, and how many chunks of them are computed."""
 
     def __init__(self, folder: Path, name: str, fingerprint: str, **arrays: tuple[tuple[int, ...], type]) -> None:
-        """Open what is in ``folder``, or begin anew where it is of something else.
+        """Open the arrays in ``folder``, or start again if they are of something else.
 
         Args:
-            folder: Made if it is missing.
-            name: Of what is asked about; begins the files' names.
-            fingerprint: Of everything that is asked.
-            arrays: Shape and dtype of each.
+            folder: Folder of the files, made if it is missing.
+            name: Prefix of the files' names.
+            fingerprint: Hash of everything that the arrays depend on.
+            arrays: Shape and dtype of each array.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._name, self._fingerprint = name, fingerprint
@@ -156,7 +154,7 @@ class _Notebook:
         known = progress.get("fingerprint") == fingerprint and all(path.exists() for path in paths.values())
         self._num_done: int = progress["num_done"] if known else 0
         if not known:
-            self._progress.unlink(missing_ok=True)  # else arrays that are begun anew would pass for filled ones
+            self._progress.unlink(missing_ok=True)  # otherwise new arrays would pass for filled ones
         self.arrays = {
             key: np.lib.format.open_memmap(paths[key], **({"mode": "r+"} if known else
                                                          {"mode": "w+", "shape": shape, "dtype": dtype}))
@@ -164,9 +162,9 @@ class _Notebook:
         }  # fmt: skip
 
     def fill(self, chunks: Sequence[_Chunk], ask: Callable[[_Chunk], None]) -> None:
-        """Call ``ask`` for each of ``chunks`` that was not done before, and note down which are."""
+        """Call ``ask`` for each of ``chunks`` that is not done, and record the progress."""
         left = chunks[self._num_done :]
-        title = f"asking about {self._name}"
+        title = f"embed {self._name}"
         for chunk in tqdm(left, desc=title, initial=self._num_done, total=len(chunks), disable=None):
             ask(chunk)
             for array in self.arrays.values():

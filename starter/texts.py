@@ -1,7 +1,4 @@
-"""What the text tower learns from: captions taken apart and put together anew, and plain English.
-
-Does not know labels: distillation needs none.
-"""
+"""Collect texts for the text tower: captions, variants of captions, and other English."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _LONGEST: Final = 60  # words; MiniLM was trained with 128 tokens at most
 
 
 def collect_texts(captions: Sequence[str], packages: Path, rng: random.Random) -> list[str]:
-    """Captions first, in their order, then their variants, then all other English; without repetitions of the last."""
+    """Collect the captions in their order, then their variants, then other English without repetitions."""
     variants = [vary_caption(caption, captions, rng) for caption in captions for _ in range(VARIANTS_PER_CAPTION)]
     others = [*read_texts(packages), *(picture.name for picture in find_pictures(packages))]
     shortened = (" ".join(text.split()[:_LONGEST]) for text in others)
@@ -30,7 +27,7 @@ def collect_texts(captions: Sequence[str], packages: Path, rng: random.Random) -
 
 
 def vary_caption(caption: str, others: Sequence[str], rng: random.Random) -> str:
-    """A piece of ``caption``, some of its words, or half of it joined to half of another; empty if it is."""
+    """Make a variant: a piece of ``caption``, some of its words, or half of it joined to half of another caption."""
     words = caption.split()
     kind = rng.random()
     if kind < _PIECES and len(words) > _SHORTEST:

@@ -1,6 +1,4 @@
-"""Turn captions into chunks of CLIP token ids, none of them cut off, and these into one padded batch.
-
-Does not know how chunks are embedded or pooled.
+"""Split captions into chunks of CLIP token ids, without truncation, and collate chunks into one padded batch.
 
 Shape suffixes: N text chunks, T tokens.
 """
@@ -21,20 +19,20 @@ if TYPE_CHECKING:
     from memeguard.config import TextConfig
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_CHARACTERS_PER_TOKEN = 64  # far more than any language needs; only counting the tokens of megabytes takes seconds
+_CHARACTERS_PER_TOKEN = 64  # far more than any language needs; counting the tokens of megabytes would take seconds
 
 
 class CaptionTokenizer:
-    """A byte-pair tokenizer and the room a text tower has."""
+    """A byte-pair tokenizer, and how many tokens the text tower reads at once."""
 
     def __init__(self, tokenizer: Tokenizer, config: TextConfig) -> None:
-        # A caption that spells "<|endoftext|>" means those letters, not the end of the text.
+        # A caption with the letters "<|endoftext|>" means these letters, not the end of the text.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._config = config
 
     def count_tokens(self, text: str) -> int:
-        """Number of tokens in ``text``, the two special ones included (CLIP's own limit is 77)."""
+        """Count the tokens of ``text``, including the two special ones (CLIP's own limit is 77)."""
         return len(self._ids(text)) + 2
 
     def encode(self, text: str) -> list[list[int]]:
@@ -43,7 +41,7 @@ class CaptionTokenizer:
         An empty text gives one chunk of the two special tokens.
 
         Raises:
-            TextTooLongError: More chunks than ``max_chunks``, or so many characters that nobody counts their tokens.
+            TextTooLongError: The text needs more than ``max_chunks`` chunks.
         """
         room = self._config.context_length - 2
         limit = room * self._config.max_chunks
@@ -56,12 +54,12 @@ class CaptionTokenizer:
         return [[self._config.start_id, *chunk, self._config.end_id] for chunk in chunks]
 
     def serialized(self) -> str:
-        """The tokenizer as JSON, for telling one from another."""
+        """The tokenizer as JSON, to compare tokenizers."""
         text: str = self._tokenizer.to_str()
         return text
 
     def _ids(self, text: str) -> list[int]:
-        # Control characters, NUL among them, are no words: they part words, as blanks do.
+        # Control characters, such as NUL, separate words as blanks do.
         ids: list[int] = self._tokenizer.encode(_CONTROL.sub(" ", text), add_special_tokens=False).ids
         return ids
 
@@ -83,14 +81,14 @@ class CaptionBatch(NamedTuple):
 
 
 def pad_tokens(tokens_NT: NDArray[np.int64], context_length: int, *, step: int) -> NDArray[np.int64]:
-    """Pad on the right, where a causal tower does not look, to a multiple of ``step`` or to ``context_length``."""
+    """Pad on the right, which a causal tower ignores, to a multiple of ``step`` or to ``context_length``."""
     num_tokens = tokens_NT.shape[1]
     padded = min(-(-num_tokens // step) * step, context_length)
     return np.pad(tokens_NT, ((0, 0), (0, padded - num_tokens)))
 
 
 def collate_captions(captions: list[list[list[int]]]) -> CaptionBatch:
-    """Lay the chunks of several captions (``CaptionTokenizer.encode``) into one padded batch."""
+    """Collate the chunks of several captions (``CaptionTokenizer.encode``) into one padded batch."""
     chunks = [chunk for caption in captions for chunk in caption]
     tokens_NT = np.zeros((len(chunks), max(map(len, chunks))), dtype=np.int64)
     for row, chunk in enumerate(chunks):

@@ -1,6 +1,4 @@
-"""The network: CLIP's two towers and a fusion head that sees how picture and words interact, down to one logit.
-
-Does not know files: weights come and go through ``bundle``.
+"""The network: CLIP's two towers, and a fusion head that computes one logit from both features.
 
 Shape suffixes: B memes, N text chunks (N >= B), C channels, H height, W width, T tokens, D CLIP's shared width,
 P the head's projection width.
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CaptionTensors(NamedTuple):
-    """A ``CaptionBatch`` as the text tower takes it; the same members."""
+    """A ``CaptionBatch`` as tensors."""
 
     tokens_NT: Tensor
     last_N: Tensor
@@ -30,16 +28,16 @@ class CaptionTensors(NamedTuple):
 
     @classmethod
     def of(cls, batch: CaptionBatch, device: torch.device | str = "cpu") -> CaptionTensors:
-        """``batch`` on ``device``."""
+        """Move ``batch`` to ``device``."""
         tokens_NT, last_N, meme_N = (torch.from_numpy(array).to(device) for array in batch[:3])
         return cls(tokens_NT, last_N, meme_N, batch.num_memes)
 
 
 class FusionHead(nn.Module):
-    """Project both modalities, lay their element-wise product beside them, and read one logit off.
+    """Project both modalities, concatenate them and their element-wise product, and compute one logit.
 
-    A linear layer on a concatenation can only add what picture and words say; the product lets one turn the
-    other's meaning round (Hate-CLIPper's "align" fusion, Kumar & Nandakumar 2022).
+    A linear layer on a concatenation can only add what picture and words say. With the product, one can invert the
+    meaning of the other (Hate-CLIPper's "align" fusion, Kumar & Nandakumar 2022).
     """
 
     def __init__(self, feature_dim: int, config: HeadConfig) -> None:
@@ -68,7 +66,7 @@ class FusionHead(nn.Module):
 
     def _project(self, projection: nn.Linear, features_BD: Tensor) -> Tensor:
         projected_BP: Tensor = self.projection_dropout(projection(features_BD))
-        # Unit length times sqrt(P) gives entries of about 1, so that the product of two is not vanishingly small.
+        # Unit length times sqrt(P) gives entries of about 1, so that their products do not vanish.
         scaled_BP: Tensor = functional.normalize(projected_BP, dim=-1) * projected_BP.shape[-1] ** 0.5
         return scaled_BP
 
@@ -77,35 +75,34 @@ class MemeClassifier(nn.Module):
     """CLIP's towers and the fusion head."""
 
     def __init__(self, config: ModelConfig, clip: CLIPModel | None = None) -> None:
-        """``clip`` is built from ``config`` unless it is given; the head's weights are random."""
+        """Build ``clip`` from ``config`` unless it is given; the head's weights are random."""
         super().__init__()
         self.config = config
         self.clip = CLIPModel(CLIPConfig(**config.read_clip().to_transformers())) if clip is None else clip
         self.head = FusionHead(self.clip.projection_dim, config.head)
 
     def encode_images(self, pixels_BCHW: Tensor) -> Tensor:
-        """Picture features float32 [B, D], of unit length, from normalized pixels."""
+        """Compute picture features float32 [B, D] of unit length from normalized pixels."""
         pooled = self.clip.vision_model(pixel_values=pixels_BCHW).pooler_output
         return functional.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
 
     def encode_chunks(self, tokens_NT: Tensor, last_N: Tensor) -> Tensor:
-        """Text features float32 [N, D], of unit length, of chunks that end at the positions ``last_N``.
+        """Compute text features float32 [N, D] of unit length of chunks that end at the positions ``last_N``.
 
-        The text tower is causal, so padding on the right cannot reach the end token and no mask is needed. The end
-        token's position is known here; transformers' own pooling looks for an id that older CLIP configurations
-        name wrongly (``eos_token_id: 2``).
+        The text tower is causal: padding on the right does not reach the end token, and no mask is needed. The pooling
+        of transformers searches for an id that is wrong in older CLIP configurations (``eos_token_id: 2``).
         """
         hidden_NTD = self.clip.text_model(input_ids=tokens_NT).last_hidden_state
         rows_N = torch.arange(hidden_NTD.shape[0], device=hidden_NTD.device)
         return functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, last_N]).float(), dim=-1)
 
     def encode_captions(self, captions: CaptionTensors) -> Tensor:
-        """Caption features [B, D]: the mean over a caption's chunks of their unit-length features."""
+        """Compute caption features [B, D], see ``pool_chunks``."""
         chunks_ND = self.encode_chunks(captions.tokens_NT, captions.last_N)
         return self.pool_chunks(chunks_ND, captions.meme_N, captions.num_memes)
 
     def pool_chunks(self, chunks_ND: Tensor, meme_N: Tensor, num_memes: int) -> Tensor:
-        """Caption features [B, D]: the mean over a caption's chunks of their features."""
+        """Average the features of each caption's chunks: caption features [B, D]."""
         zeros_BD = chunks_ND.new_zeros(num_memes, chunks_ND.shape[-1])
         sums_BD = zeros_BD.index_add(0, meme_N, chunks_ND)
         counts_B = torch.bincount(meme_N, minlength=num_memes)

@@ -1,7 +1,7 @@
-"""Judge memes on an NVIDIA GPU: in bfloat16, each shape of a batch recorded once as a CUDA graph and then replayed.
+"""Inference on an NVIDIA GPU in bfloat16: each shape of a batch is recorded once as a CUDA graph and then replayed.
 
-Launching the kernels of both towers one by one takes a CPU several times as long as the GPU needs for all of them, and
-holds Python's lock meanwhile, which decoding wants too; a replay is one launch.
+Launching the kernels of both towers one by one takes several times as long as the GPU computes, and holds Python's
+lock, which decoding needs too. A replay is one launch.
 
 Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C channels, H height, W width.
 """
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from memeguard.bundle import Bundle
     from memeguard.predictor import PreparedMeme
 
-_TOKENS_STEP: Final = 16  # few recordings, and little that is computed in vain
-_MAX_ROWS: Final = 128  # of a recording; what is larger keeps a GPU busy without one
-_NUM_REHEARSALS: Final = 2  # libraries set up their workspaces, which must not happen while recording
+_TOKENS_STEP: Final = 16  # few recordings, and little padding
+_MAX_ROWS: Final = 128  # of a recording; larger batches keep a GPU busy without one
+_NUM_REHEARSALS: Final = 2  # so that libraries do not allocate their workspaces while recording
 
 
 class CudaPredictor(TorchPredictor):
@@ -36,7 +36,7 @@ class CudaPredictor(TorchPredictor):
     def __init__(self, bundle: Bundle, *, device: str = "cuda", **settings: Any) -> None:  # noqa: ANN401
         """See ``TorchPredictor`` for ``settings``."""
         super().__init__(bundle, device=device, precision=torch.bfloat16, **settings)
-        # cuDNN's attention makes a plan for each length of captions; the other kinds take any.
+        # cuDNN's attention makes a plan for each caption length; the other implementations do not.
         torch.backends.cuda.enable_cudnn_sdp(enabled=False)
         self._statistics = channel_statistics(self.config.image, self.device)
         self._encode_pixels = _RecordedTower(self._encode_raw_pixels, self.device)
@@ -44,7 +44,7 @@ class CudaPredictor(TorchPredictor):
 
     @torch.inference_mode()
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
-        """The offensive logit of each meme of one batch."""
+        """Predict the offensive logit of each meme of one batch."""
         if not memes:
             return []
         pixels_BCHW = np.stack([meme.pixels_CHW for meme in memes])
@@ -60,7 +60,7 @@ class CudaPredictor(TorchPredictor):
 
     @torch.inference_mode()
     def warm_up(self, batch_size: int) -> None:
-        """Record every shape of up to ``batch_size`` memes, then judge as any predictor does."""
+        """Record every shape of up to ``batch_size`` memes, then predict as any predictor does."""
         side, context_length = self.config.image.size, self.config.text.context_length
         sizes = {round_up(num) for num in range(1, batch_size + 1)}
         lengths = {*range(_TOKENS_STEP, context_length, _TOKENS_STEP), context_length}
@@ -76,15 +76,15 @@ class CudaPredictor(TorchPredictor):
 
 
 class _RecordedTower:
-    """One tower, recorded for each shape of its inputs when that first comes."""
+    """One tower, recorded for each shape of its inputs at its first use."""
 
     def __init__(self, encode: Callable[..., Tensor], device: torch.device) -> None:
         self._encode, self._device = encode, device
         self._recordings: dict[tuple[int, ...], _Recording] = {}
-        self._pool: Any = None  # memory of the recordings, which are never replayed side by side and so can share it
+        self._pool: Any = None  # memory that the recordings share, as they are never replayed at the same time
 
     def __call__(self, *arrays: NDArray[Any]) -> Tensor:
-        """Embeddings [rows, D] of arrays of as many rows; they lie where the next call writes."""
+        """Compute embeddings [rows, D] from arrays with as many rows; the next call overwrites them."""
         num_rows, *shape = arrays[0].shape
         values = [torch.from_numpy(array) for array in arrays]
         if num_rows > _MAX_ROWS:
@@ -113,7 +113,7 @@ class _Recording:
             self._output = compute(*inputs)
 
     def replay(self, values: Sequence[Tensor]) -> Tensor:
-        """Compute anew; rows that ``values`` lack stay as they were, and what comes of them means nothing."""
+        """Compute the output for ``values``; further rows of the output are meaningless."""
         for place, value in zip(self._inputs, values, strict=True):
             place[: len(value)].copy_(value)
         self._graph.replay()
@@ -121,5 +121,5 @@ class _Recording:
 
 
 def round_up(num_rows: int) -> int:
-    """The next power of two, so that a handful of recordings serve every size of batch."""
+    """Round up to a power of two, so that a few recordings serve every batch size."""
     return 1 << (num_rows - 1).bit_length()

@@ -1,8 +1,7 @@
-"""Judge memes with OpenVINO: on a CPU several times as fast as torch.
+"""Inference with OpenVINO, which on a CPU is several times as fast as torch.
 
-Networks that were quantized compute in int8, others in bf16 where the CPU has AMX and in float32 elsewhere.
-
-Does not know how the networks were converted (``archiving.conversion``), and needs neither torch nor transformers.
+Quantized networks compute in int8, others in bf16 on a CPU with AMX and in float32 elsewhere. ``archiving.conversion``
+makes the networks. Neither torch nor transformers is imported.
 
 Shape suffixes: B memes, N text chunks, T tokens, D CLIP's shared width, C channels, H height, W width.
 """
@@ -40,15 +39,15 @@ if TYPE_CHECKING:
     from memeguard.predictor import PreparedMeme
     from memeguard.preprocess import DecodingLimits
 
-# Measured with ViT-B/32 and real captions on two cores (benchmarks/README.md): texts go through their tower in small
-# groups of like length, so that little of what is computed is padding; a round number of tokens spares preparing the
-# network for every length there is. Both towers in one network took a third longer for a meme alone.
+# Measured with ViT-B/32 and real captions on two cores (benchmarks/README.md): chunks pass through the tower in small
+# groups of similar length, so that little of them is padding; rounded lengths avoid preparing the network for every
+# length. Both towers in one network took a third longer for a single meme.
 _CHUNKS_AT_ONCE: Final = 8
 _TOKENS_STEP: Final = 8
 
 
 class OpenVinoPredictor(Predictor):
-    """The converted networks beside a bundle, compiled for this CPU."""
+    """The converted networks of a bundle, compiled for this CPU."""
 
     def __init__(
         self,
@@ -61,9 +60,9 @@ class OpenVinoPredictor(Predictor):
         """Compile the networks in ``directory``.
 
         Args:
-            directory: A bundle's, with converted networks.
-            num_threads: How many compute; all cores by default.
-            num_streams: How many batches are computed at once, by so many parts of the threads.
+            directory: Folder of a bundle with converted networks.
+            num_threads: Number of threads; all cores by default.
+            num_streams: Number of batches that are computed at once; each gets an equal share of the threads.
             limits: What decoding one picture may cost.
 
         Raises:
@@ -72,7 +71,7 @@ class OpenVinoPredictor(Predictor):
         config, tokenizer = read_model_config(directory), read_tokenizer(directory)
         super().__init__(config, tokenizer, limits)
         _check(directory)
-        # For batches one after another, one stream over all threads beat several in every batch size measured.
+        # For sequential batches, one stream over all threads was faster than several in every batch size measured.
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"} if num_streams == 1 else {"NUM_STREAMS": num_streams}
         if num_threads:
             settings["INFERENCE_NUM_THREADS"] = num_threads
@@ -90,7 +89,7 @@ class OpenVinoPredictor(Predictor):
             self._streams.put(_Stream(compiled, config.text.context_length))
 
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
-        """The offensive logit of each meme of one batch."""
+        """Predict the offensive logit of each meme of one batch."""
         if not memes:
             return []
         pixels_BCHW = np.stack([meme.pixels_CHW for meme in memes])
@@ -102,20 +101,20 @@ class OpenVinoPredictor(Predictor):
 
 
 class _Stream:
-    """What computes one batch at a time."""
+    """Computes one batch at a time."""
 
     def __init__(self, networks: Sequence[Any], context_length: int) -> None:
         self._image, self._text, self._head = (network.create_infer_request() for network in networks)
         self._context_length = context_length
 
     def logits(self, pixels_BCHW: NDArray[np.uint8], captions: list[list[list[int]]]) -> list[float]:
-        """The offensive logits of pictures and the chunks of their captions."""
+        """Predict offensive logits from pictures and the chunks of their captions."""
         image_BD = _infer(self._image, pixels_BCHW)
         values: list[float] = _infer(self._head, image_BD, self._encode_captions(captions)).tolist()
         return values
 
     def _encode_captions(self, captions: list[list[list[int]]]) -> NDArray[np.float32]:
-        """Caption features [B, D]: the mean over a caption's chunks of their unit-length features."""
+        """Compute caption features [B, D], averaged over chunks as ``MemeClassifier.pool_chunks`` does with torch."""
         chunks = [chunk for caption in captions for chunk in caption]
         order = np.argsort([len(chunk) for chunk in chunks], kind="stable")
         groups = np.array_split(order, -(-len(chunks) // _CHUNKS_AT_ONCE))
@@ -132,13 +131,13 @@ class _Stream:
 
 
 def _infer(request: Any, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:  # noqa: ANN401 - openvino has no types
-    """What the network answers, in memory of its own: the request's is used again for the next."""
+    """Run the network and copy its output, whose memory the next request overwrites."""
     answer: NDArray[np.float32] = request.infer(list(inputs), share_inputs=True)[0].copy()
     return answer
 
 
 def _check(directory: Path) -> None:
-    check_files(directory, (WEIGHTS,))  # not needed here, but who damages one file may have damaged what it came from
+    check_files(directory, (WEIGHTS,))  # not needed here; but if it is damaged, so may be what was made from it
     path = directory / OPENVINO_CHECKSUMS
     if not path.is_file():
         raise BundleError(f"bundle {directory} holds no network converted for OpenVINO: it has no {OPENVINO_CHECKSUMS}")

@@ -1,6 +1,6 @@
-"""Choose what computes a bundle's answers: OpenVINO or torch.
+"""Choose the runtime of a bundle: OpenVINO or torch.
 
-Does not know how they do it. Each is imported when it is chosen, so that a worker holds only its own in memory.
+Only the chosen runtime is imported, so that a worker does not have the other one in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AUTO = "auto"
 
 
 def choose_runtime(directory: Path, device: str = "cpu") -> RuntimeName:
-    """OpenVINO on a CPU, if it is installed and the bundle in ``directory`` was converted for it; else torch."""
+    """Choose OpenVINO on a CPU if it is installed and the bundle in ``directory`` is converted for it; else torch."""
     is_converted = (directory / OPENVINO_CHECKSUMS).is_file()
     has_openvino = importlib.util.find_spec("openvino") is not None
     return "openvino" if device == "cpu" and is_converted and has_openvino else "torch"
@@ -46,12 +46,12 @@ def load_predictor(
     """Load the bundle in ``directory``.
 
     Args:
-        directory: The bundle's.
+        directory: Folder of the bundle.
         runtime: One of ``RUNTIMES``, or "auto" for ``choose_runtime``.
-        device: As torch calls it; on CUDA the towers compute in bf16, recorded as CUDA graphs.
-        num_threads: How many threads OpenVINO computes with, all cores by default; torch has its own setting.
-        num_streams: How many batches OpenVINO computes at once, with as many threads each as is their share: one is
-            for the shortest way of a batch, as many as cores for the most batches; torch computes one.
+        device: Device in torch's words; on CUDA the towers compute in bf16, recorded as CUDA graphs.
+        num_threads: Threads of OpenVINO, all cores by default; torch has a setting of its own.
+        num_streams: Number of batches that OpenVINO computes at once, each with an equal share of the threads: 1 gives
+            the lowest latency, the number of cores the highest throughput. torch computes one.
         limits: What decoding one picture may cost.
 
     Raises:

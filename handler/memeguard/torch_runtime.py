@@ -1,4 +1,4 @@
-"""Judge memes with torch: the reference that every other runtime is held against.
+"""Inference with torch: the reference that every other runtime is compared with.
 
 Shape suffixes: B memes, C channels, H height, W width.
 """
@@ -34,8 +34,8 @@ class TorchPredictor(Predictor):
     """A bundle on a device.
 
     Attributes:
-        classifier: The network, in evaluation mode.
-        device: Where it lies.
+        classifier: Network in evaluation mode.
+        device: Device of the network.
     """
 
     def __init__(
@@ -46,24 +46,24 @@ class TorchPredictor(Predictor):
         precision: torch.dtype = torch.float32,
         limits: DecodingLimits = DEFAULT_LIMITS,
     ) -> None:
-        """``precision`` is what the towers compute in, float32 or bfloat16; the head computes in float32."""
+        """Move ``bundle`` to ``device``; its towers compute in ``precision``, float32 or bfloat16, its head in float32."""
         config = bundle.classifier.config
         super().__init__(config, bundle.tokenizer, limits)
         self.device = torch.device(device)
         self.classifier = bundle.classifier.to(self.device).eval()
-        # Not autocast: that rounds the weights anew for every batch, and on a GPU the casts cost more than the towers.
+        # Not autocast, which rounds the weights for every batch: on a GPU these casts cost more than the towers.
         self.classifier.clip.to(precision)
         self.precision = "bf16" if precision == torch.bfloat16 else "f32"
-        self._lock = threading.Lock()  # a batch has all cores, or the GPU, for itself
+        self._lock = threading.Lock()  # one batch at a time uses all cores, or the GPU
 
     @classmethod
     def from_folder(cls, directory: Path, *, device: str = "cpu") -> Self:
-        """The bundle in ``directory``, in float32; raises ``BundleError``."""
+        """Load the bundle in ``directory`` in float32; raises ``BundleError``."""
         return cls(load_bundle(directory), device=device)
 
     @torch.inference_mode()
     def logits(self, memes: Sequence[PreparedMeme]) -> list[float]:
-        """The offensive logit of each meme of one batch."""
+        """Predict the offensive logit of each meme of one batch."""
         if not memes:
             return []
         pixels_BCHW, captions = collate_memes(memes, self.config.image, self.device)
@@ -75,7 +75,7 @@ class TorchPredictor(Predictor):
 def collate_memes(
     memes: Sequence[PreparedMeme], image: ImageConfig, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, CaptionTensors]:
-    """One batch as the classifier takes it, on ``device``: normalized pixels [B, 3, size, size] and captions."""
+    """Collate one batch on ``device``: normalized pixels [B, 3, size, size] and captions."""
     pixels_BCHW = torch.from_numpy(np.stack([meme.pixels_CHW for meme in memes])).to(device)
     captions = CaptionTensors.of(collate_captions([meme.chunks for meme in memes]), device)
     return normalize_pixels(pixels_BCHW, *channel_statistics(image, device)), captions
@@ -88,5 +88,5 @@ def channel_statistics(image: ImageConfig, device: torch.device | str = "cpu") -
 
 
 def normalize_pixels(pixels_BCHW: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
-    """Scale uint8 pixels to [0, 1], then subtract the mean and divide by the deviation: float32, where they lie."""
+    """Scale uint8 pixels to [0, 1], then subtract the mean and divide by the standard deviation; gives float32."""
     return (pixels_BCHW.float() / 255 - mean_C11) / std_C11

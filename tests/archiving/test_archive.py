@@ -213,7 +213,7 @@ def test_an_archive_that_does_not_run_on_its_own_is_refused(
 def test_logits_that_are_no_numbers_are_refused(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proof, "judge_in_bare_process", lambda _, num, __: ("f32", [float("nan")] * num))
+    monkeypatch.setattr(proof, "predict_in_bare_process", lambda _, num, __: ("f32", [float("nan")] * num))
     with pytest.raises(ArchiveError, match="differ from the bundle's by nan"):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert not list((tmp_path / "store").iterdir())
@@ -248,16 +248,14 @@ def test_a_converted_network_that_decides_otherwise_is_refused(
     content = json.loads((bundle / "config.json").read_text("utf-8"))
     content["model"]["labels"]["threshold"] = middle
     (bundle / "config.json").write_text(json.dumps(content), "utf-8")
-    judge = proof.judge_in_bare_process
+    predict = proof.predict_in_bare_process
 
     def move(unpacked: Path, num: int, runtime: str) -> tuple[str, list[float]]:
-        precision, logits = judge(unpacked, num, runtime)
+        precision, logits = predict(unpacked, num, runtime)
         return precision, [logit + 0.2 * (runtime == "openvino") for logit in logits]
 
-    monkeypatch.setattr(proof, "judge_in_bare_process", move)
-    with pytest.raises(
-        ArchiveError, match=r"decides \d+\.\d% of 24 memes otherwise than the bundle; the limit is 1\.0%"
-    ):
+    monkeypatch.setattr(proof, "predict_in_bare_process", move)
+    with pytest.raises(ArchiveError, match=r"flips \d+\.\d% of the decisions on 24 memes; the limit is 1\.0%"):
         build_archive(bundle, "1.0.0", tmp_path / "store")
 
 
@@ -348,7 +346,7 @@ def test_whoever_takes_the_version_meanwhile_keeps_it(
         return {}
 
     monkeypatch.setattr(archive, "prove", take)
-    with pytest.raises(ArchiveError, match="was made by someone else meanwhile"):
+    with pytest.raises(ArchiveError, match="was made by another process meanwhile"):
         build_archive(bundle_folder, "1.0.0", tmp_path / "store")
     assert tree_of(tmp_path / "store") == {"meme-1.0.0.mar": b"theirs"}
 

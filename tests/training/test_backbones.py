@@ -145,7 +145,7 @@ def test_a_pickle_is_never_read(copy: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "not a name", "a/b/c", "../x", "@main", ""])
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(name: str) -> None:
-    assert "there is no such folder, and it is no hub id: " in refusal_of(name)
+    assert "there is no such folder, and it is not a hub id: " in refusal_of(name)
 
 
 def test_a_folder_that_is_no_clip_is_refused(copy: Path) -> None:

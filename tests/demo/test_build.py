@@ -1,4 +1,4 @@
-"""The demo model is made step by step; interrupted, it goes on where it was, and what exists is left alone."""
+"""The demo model is made step by step; an interrupted run is resumed, and what exists is left alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tree_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_interrupted_demo_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_demo_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer memes and epochs than the real one has, the same steps."""
     monkeypatch.setattr(
         build, "write_demo_data", functools.partial(write_demo_data, num_train=8, num_validation=4, num_test=4)

@@ -67,11 +67,9 @@ def test_motifs_and_captions_are_about_equally_frequent() -> None:
         assert max(frequency) - min(frequency) <= limit
 
 
-def test_there_are_twelve_motifs_and_forty_captions() -> None:
-    assert len(PLEASANT) == len(UNPLEASANT) == 6
-    assert set(MOTIFS) == {*PLEASANT, *UNPLEASANT}
-    assert len(set(DIRECT)) == len(set(INVERTED)) == 20
-    assert not set(DIRECT) & set(INVERTED)
+def test_every_motif_and_every_caption_has_one_meaning() -> None:
+    assert sorted(MOTIFS) == sorted([*PLEASANT, *UNPLEASANT])
+    assert len({*DIRECT, *INVERTED}) == len(DIRECT) + len(INVERTED)
 
 
 @pytest.mark.parametrize("name", MOTIFS)
@@ -96,7 +94,7 @@ def test_drawn_memes_are_shuffled() -> None:
     assert any(labels[start : start + 4] != labels[:4] for start in range(4, 40, 4))
 
 
-def test_every_picture_is_drawn_anew() -> None:
+def test_no_picture_is_drawn_twice() -> None:
     pictures = [Image.open(io.BytesIO(data)) for data, _, _ in draw_demo_memes(48, seed=0)]
     assert {picture.size for picture in pictures} == {(160, 160)}
     assert {picture.mode for picture in pictures} == {"RGB"}

@@ -1,4 +1,4 @@
-"""An evaluation judges as the predictor does; its page stands alone and says what its JSON says."""
+"""An evaluation predicts as the predictor does; its page stands alone and says what its JSON says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def test_scores_are_the_predictors_probabilities(bundle_folder: Path, demo_splits: dict[str, list[Meme]]) -> None:
     predictor, memes = TorchPredictor.from_folder(bundle_folder), demo_splits["test"]
-    scores = score_with_bundle(predictor, memes, "judge")[MODEL]
+    scores = score_with_bundle(predictor, memes, "predict")[MODEL]
     verdicts = predictor.predict([predictor.prepare(meme.image_path.read_bytes(), meme.text) for meme in memes])
     assert scores.probabilities == pytest.approx([verdict.probability for verdict in verdicts], abs=1e-5)
 

@@ -1,4 +1,4 @@
-"""What was trained for real is judged for what it is: one model learnt its labels, another had nothing to learn.
+"""Evaluations of really trained models: one could learn its labels, the other had nothing to learn.
 
 Red memes are offensive, green ones are not, and captions say nothing; or labels were shuffled, and pictures say nothing
 either.
@@ -31,10 +31,10 @@ QUICK = TrainingConfig(num_epochs=8, learning_rate=1e-2, batch_size=32, num_fold
 NO_BETTER = "The model is no better than chance"
 
 
-class Judged(NamedTuple):
-    """What was found about a model that was trained on some memes, on their test split."""
+class Evaluated(NamedTuple):
+    """The evaluation of a trained model on the test split of its memes."""
 
-    report: EvaluationResult
+    result: EvaluationResult
     page: str
 
 
@@ -63,43 +63,43 @@ def shuffle_labels(labels: list[str], split: str) -> list[str]:
     return random.Random(split).sample(labels, len(labels))
 
 
-def train_and_judge(folder: Path, backbone: Path, *, shuffled: bool) -> Judged:
+def train_and_evaluate(folder: Path, backbone: Path, *, shuffled: bool) -> Evaluated:
     data = folder / "data"
     write_memes(data, shuffled=shuffled)
     save_bundle(train(read_splits(data), str(backbone), QUICK).bundle, folder / "bundle")
-    report = evaluate(folder / "bundle", data, "test", device="cpu", num_resamples=1000)
-    return Judged(report, write_evaluation(report, data, folder / "page").read_text("utf-8"))
+    result = evaluate(folder / "bundle", data, "test", device="cpu", num_resamples=1000)
+    return Evaluated(result, write_evaluation(result, data, folder / "page").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
-def plain(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    return train_and_judge(tmp_path_factory.mktemp("plain"), clip_folder, shuffled=False)
+def plain(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    return train_and_evaluate(tmp_path_factory.mktemp("plain"), clip_folder, shuffled=False)
 
 
 @pytest.fixture(scope="module")
-def shuffled(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    return train_and_judge(tmp_path_factory.mktemp("shuffled"), clip_folder, shuffled=True)
+def shuffled(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    return train_and_evaluate(tmp_path_factory.mktemp("shuffled"), clip_folder, shuffled=True)
 
 
-def test_labels_keep_their_meaning_from_the_csv_to_the_report(plain: Judged) -> None:
-    answers = plain.report.confusion
-    assert plain.report.models["model"].auroc.value == 1.0
+def test_labels_keep_their_meaning_from_the_csv_to_the_report(plain: Evaluated) -> None:
+    answers = plain.result.confusion
+    assert plain.result.models["model"].auroc.value == 1.0
     assert (answers.offensive_as_offensive, answers.non_offensive_as_non_offensive) == (40, 120)
     assert (answers.offensive_as_non_offensive, answers.non_offensive_as_offensive) == (0, 0)
-    assert plain.report.mistakes == ()
+    assert plain.result.mistakes == ()
 
 
-def test_what_learnt_from_pictures_is_said_to_beat_what_sees_none(plain: Judged) -> None:
-    assert not [warning for warning in plain.report.warnings if "near-duplicate" not in warning]
+def test_what_learnt_from_pictures_is_said_to_beat_what_sees_none(plain: Evaluated) -> None:
+    assert not [warning for warning in plain.result.warnings if "near-duplicate" not in warning]
     assert NO_BETTER not in plain.page
-    assert plain.report.models["image-only"].auroc.value == 1.0
-    assert plain.report.models["text-only"].auroc.value == 0.5
+    assert plain.result.models["image-only"].auroc.value == 1.0
+    assert plain.result.models["text-only"].auroc.value == 0.5
 
 
-def test_shuffled_labels_are_reported_as_no_better_than_chance(shuffled: Judged) -> None:
-    auroc = shuffled.report.models["model"].auroc
+def test_shuffled_labels_are_reported_as_no_better_than_chance(shuffled: Evaluated) -> None:
+    auroc = shuffled.result.models["model"].auroc
     assert auroc.low is not None
     assert auroc.high is not None
     assert auroc.low < 0.5 < auroc.high
-    assert shuffled.report.warnings[0].startswith(NO_BETTER)
+    assert shuffled.result.warnings[0].startswith(NO_BETTER)
     assert NO_BETTER in shuffled.page[: shuffled.page.index("<h1>")]

@@ -1,4 +1,4 @@
-"""What the teachers say is written down once; a run that was stopped goes on, and other questions are asked anew."""
+"""The teachers' embeddings are computed once; an interrupted run is resumed, and other inputs are computed again."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_what_is_done_needs_no_teacher(questions: Class, teachers: Path, tmp_pat
 @pytest.mark.parametrize(
     "other", [TEXTS[:-1], [*TEXTS[:-1], "the cat"], TEXTS[::-1], ["the cata", TEXTS[1][1:], *TEXTS[2:]]]
 )
-def test_other_texts_are_asked_about_anew(questions: Class, teachers: Path, tmp_path: Path, other: list[str]) -> None:
+def test_other_texts_are_embedded_again(questions: Class, teachers: Path, tmp_path: Path, other: list[str]) -> None:
     write_text_lessons(tmp_path / "work", TEXTS, teachers)
     questions.reset()
     write_text_lessons(tmp_path / "work", other, teachers)
@@ -127,7 +127,7 @@ def test_other_texts_are_asked_about_anew(questions: Class, teachers: Path, tmp_
 
 
 @pytest.mark.parametrize("other", [TEXTS[::-1], TEXTS[:5]])
-def test_texts_that_others_were_begun_over_are_asked_about_anew(
+def test_texts_whose_arrays_were_overwritten_are_embedded_again(
     questions: Class, teachers: Path, tmp_path: Path, other: list[str]
 ) -> None:
     """What was noted down of them is no longer there, although the others were stopped at once."""
@@ -139,7 +139,7 @@ def test_texts_that_others_were_begun_over_are_asked_about_anew(
     assert write_text_lessons(tmp_path / "work", TEXTS, teachers).embeddings_ND.tobytes() == expected
 
 
-def test_a_file_that_was_removed_is_made_anew(questions: Class, teachers: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_removed_is_made_again(questions: Class, teachers: Path, tmp_path: Path) -> None:
     write_text_lessons(tmp_path, TEXTS, teachers)
     before = bytes_of(tmp_path)
     (tmp_path / "texts-embeddings.npy").unlink()

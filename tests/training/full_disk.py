@@ -1,4 +1,4 @@
-"""A disk that is full, for what has to go on without it."""
+"""A full disk, for what has to continue without it."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_write_that_is_cut_off_leaves_the_old_state(
     assert_holds(checkpoint, {"epoch": 4})
 
 
-def test_a_first_write_that_is_cut_off_leaves_nothing_to_go_on_from(
+def test_a_first_write_that_is_cut_off_leaves_nothing_to_resume_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = Checkpoints(folder=tmp_path / "kept")

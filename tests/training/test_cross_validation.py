@@ -1,4 +1,4 @@
-"""Out-of-fold answers: each from a model that saw neither the meme nor its likes, so that copying is not rewarded."""
+"""Out-of-fold predictions: each from a model that saw neither the meme nor its near-duplicates."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def experiment(demo_splits: dict[str, list[Meme]], clip_folder: Path) -> Experim
 
 @pytest.fixture(scope="module")
 def held_out(experiment: Experiment) -> OutOfFold:
-    return judge(experiment, QUICK, 3)
+    return predict_in_folds(experiment, QUICK, 3)
 
 
-def judge(
+def predict_in_folds(
     experiment: Experiment,
     config: TrainingConfig,
     num_folds: int,
@@ -80,10 +80,10 @@ def test_the_same_seed_gives_the_same_answers(experiment: Experiment, held_out: 
     """With the pictures' hashes kept, and with checkpoints."""
     checkpoints = Checkpoints(folder=tmp_path / "kept")
     for _ in range(2):
-        again = judge(experiment, QUICK, 3, tmp_path / "cache", checkpoints)
+        again = predict_in_folds(experiment, QUICK, 3, tmp_path / "cache", checkpoints)
         assert np.array_equal(again.logits, held_out.logits)
     assert sorted(path.stem for path in (tmp_path / "kept").iterdir()) == ["fold-1", "fold-2", "fold-3"]
-    other = judge(experiment, dataclasses.replace(QUICK, seed=1), 3)
+    other = predict_in_folds(experiment, dataclasses.replace(QUICK, seed=1), 3)
     assert not np.array_equal(other.folds.numbers, held_out.folds.numbers)
 
 
@@ -98,10 +98,10 @@ def test_copies_teach_nothing_about_each_other(
     experiment = Experiment({"train": copies, "validation": drawn}, str(clip_folder), device="cpu")
     config = TrainingConfig(num_epochs=25, batch_size=16, learning_rate=1e-2, patience=25, device="cpu")
     labels = experiment.labels["train"]
-    honest = judge(experiment, config, 4)
+    honest = predict_in_folds(experiment, config, 4)
     assert honest.folds.num_groups == len(originals) == 20
     monkeypatch.setattr(cross_validation, "group_duplicates", lambda memes, _: np.arange(len(memes)))
-    leaking = judge(experiment, config, 4)
+    leaking = predict_in_folds(experiment, config, 4)
     assert roc_auc_score(labels, leaking.logits) > 0.85
     assert roc_auc_score(labels, honest.logits) < 0.75  # 0.5, give or take what 20 lots leave open
     # Nor do they make the model sure of itself: a head that knows nothing is told to say so.
@@ -121,7 +121,7 @@ def test_the_weight_of_the_rarer_label_is_not_in_the_answers(experiment: Experim
 
 def test_too_few_memes_for_the_folds_are_told(experiment: Experiment) -> None:
     with pytest.raises(TrainingError, match=r"num_folds is 30, but split train has only \d+ .*offensive memes"):
-        judge(experiment, QUICK, 30)
+        predict_in_folds(experiment, QUICK, 30)
 
 
 @pytest.mark.parametrize(

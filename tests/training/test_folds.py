@@ -40,7 +40,7 @@ def partition(groups: np.ndarray) -> list[list[int]]:
     return sorted(np.flatnonzero(groups == number).tolist() for number in np.unique(groups))
 
 
-def test_a_picture_saved_anew_is_the_same(tmp_path: Path) -> None:
+def test_a_picture_that_was_saved_again_is_the_same(tmp_path: Path) -> None:
     original = draw(tmp_path / "a.png", 1)
     for quality in (95, 30):
         Image.open(original).save(tmp_path / f"{quality}.jpg", quality=quality)

@@ -212,7 +212,7 @@ def test_features_found_in_the_cache_are_the_same_and_cost_no_decoding(
     assert set(predictor.num_decoded.values()) == {1}
 
 
-def test_damaged_features_are_computed_anew(predictor: CountingPredictor, memes: list[Meme], tmp_path: Path) -> None:
+def test_damaged_features_are_computed_again(predictor: CountingPredictor, memes: list[Meme], tmp_path: Path) -> None:
     expected = torch.cat(logits_of(predictor, FeatureInputs(predictor, memes, "features"), list(range(40))))
     for _ in range(2):
         with closing(FeatureCache.for_backbone(tmp_path, predictor)) as cache:

@@ -1,4 +1,4 @@
-"""A training that is interrupted anywhere and gone on with ends as one that never stopped, to the last bit."""
+"""A training that is interrupted anywhere and resumed ends as one that never stopped, to the last bit."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_no_more_work_is_done_again_than_was_not_kept(
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_every_optimizer_goes_on_from_any_step(
+def test_every_optimizer_resumes_from_any_step(
     experiments: Callable[[str], Experiment], tmp_path: Path, optimizer: str
 ) -> None:
     experiment, config = experiments("head"), make_config("head", optimizer=optimizer)
@@ -132,7 +132,7 @@ def test_every_optimizer_goes_on_from_any_step(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_parts_of_batches_and_precision_go_on_too(
+def test_parts_of_batches_and_precision_resume_too(
     experiments: Callable[[str], Experiment], tmp_path: Path, seed: int
 ) -> None:
     """Stopped at random until it is done."""
@@ -148,7 +148,7 @@ def test_parts_of_batches_and_precision_go_on_too(
 
 
 @pytest.mark.parametrize("num_epochs", [2, 3, 4])
-def test_patience_goes_on_where_it_was(
+def test_patience_resumes_where_it_was(
     experiments: Callable[[str], Experiment], tmp_path: Path, num_epochs: int
 ) -> None:
     """At this learning rate no epoch is better than the first one."""
@@ -189,7 +189,9 @@ def test_a_training_that_was_done_is_not_repeated(experiments: Callable[[str], E
     assert_equal(again, expected)
 
 
-def test_other_epochs_and_rates_are_gone_on_with(experiments: Callable[[str], Experiment], tmp_path: Path) -> None:
+def test_a_training_resumes_with_other_epochs_and_rates(
+    experiments: Callable[[str], Experiment], tmp_path: Path
+) -> None:
     experiment = experiments("head")
     checkpoint = Checkpoint(path=tmp_path / "model.safetensors", settings={})
     first = experiment.fit(make_config("head", num_epochs=2), checkpoint=checkpoint)

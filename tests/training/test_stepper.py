@@ -152,7 +152,7 @@ def test_gradients_that_are_not_finite_move_nothing() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_a_state_that_was_loaded_goes_on_as_the_one_it_was_taken_of(head: FusionHead, optimizer: str) -> None:
+def test_a_loaded_state_continues_as_the_stepper_it_was_taken_from(head: FusionHead, optimizer: str) -> None:
     stepper = make_stepper(head, optimizer=optimizer)
     for number in range(3):
         make_step(stepper, number, torch.arange(16), Features())

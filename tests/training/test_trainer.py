@@ -119,7 +119,7 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
 def test_a_head_is_calibrated_on_memes_it_did_not_learn_from(
     frozen: TrainingResult, demo_splits: Splits, clip_folder: Path
 ) -> None:
-    """Those of the training split, each judged by another head."""
+    """The memes of the training split; a head that did not see them predicts each of them."""
     experiment = Experiment(demo_splits, str(clip_folder), device="cpu")
     folds = part_into_folds(experiment, QUICK)
     assert folds is not None
@@ -206,10 +206,10 @@ def test_folds_that_cannot_be_made_are_refused_before_training(demo_splits: Spli
 
 @pytest.mark.parametrize("name", ["tiny", "frozen", "adapted"])
 def test_the_bundle_scores_what_the_report_says(name: str, request: pytest.FixtureRequest, demo_splits: Splits) -> None:
-    """The report's figures come from training's own inputs, these from decoding every picture anew."""
+    """The report's figures come from training's own inputs, these from decoding every picture again."""
     result = request.getfixturevalue(name)
     metrics = measure_scores(
-        score_with_bundle(TorchPredictor(result.bundle), demo_splits["validation"], "judge")[MODEL]
+        score_with_bundle(TorchPredictor(result.bundle), demo_splits["validation"], "predict")[MODEL]
     )
     assert vars(metrics) == pytest.approx(result.report["validation"]["model"])
 
@@ -291,16 +291,13 @@ def test_memes_without_words_can_be_learnt(demo_splits: Splits, clip_folder: Pat
 
 
 @pytest.mark.parametrize("learning_rate", [10.0, 1e-30])
-def test_learning_rates_at_the_edge_end_well_or_in_words(
+def test_the_highest_and_the_lowest_learning_rate_give_finite_answers(
     demo_splits: Splits, clip_folder: Path, learning_rate: float
 ) -> None:
     config = TrainingConfig(num_epochs=2, batch_size=8, device="cpu", learning_rate=learning_rate)
-    try:
-        result = train(demo_splits, str(clip_folder), config)
-    except TrainingError as error:
-        assert "choose a learning rate below" in str(error)  # noqa: PT017 - either will do
-    else:
-        assert math.isfinite(result.report["threshold"])
+    report = train(demo_splits, str(clip_folder), config).report
+    assert all(math.isfinite(epoch["loss"]) for epoch in report["epochs"])
+    assert 0.0 <= report["threshold"] <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,19 @@ Only this file uses ``model_archiver``.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import re
 import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from model_archiver import ModelArchiverConfig
 from model_archiver.model_packaging import generate_model_archive
 
 import memeguard
+from archiving.card import MODEL_NAME, Card, publish, require_new_version
 from archiving.proof import (
     ArchiveError,
     Probe,
@@ -46,47 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL_NAME", "ArchiveError", "Card", "build_archive", "require_new_version"]
 
-MODEL_NAME = "meme"  # as in /predictions/meme
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _HANDLER_ROOT = Path(memeguard.__file__).parent.parent
 
 Quantization = Literal["auto", "int8", "none"]
 QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What is known about an archive: the JSON file beside it.
-
-    Attributes:
-        version: ``major.minor.patch``.
-        archive: Name of the archive's file.
-        sha256: SHA-256 of the archive.
-        created: Time in UTC, ISO 8601.
-        memeguard_version: Version of this code.
-        backbone: Name of the backbone.
-        backbone_commit: Commit of the backbone on the hub; None for a folder, and for a bundle of an older version.
-        backbone_sha256: SHA-256 of the backbone's weights; None for ``tiny``, and for a bundle of an older version.
-        threshold: From this probability of being non-offensive on, the answer is "non-offensive".
-        num_test_openings: How often the test split had been opened with the bundle before it was archived.
-        runtimes: Runtimes of the archive, and how far the answers of each are from the bundle's.
-        int8_refused: Why the networks are not quantized although labelled memes were given; None otherwise.
-        report: Training report of the bundle.
-    """
-
-    version: str
-    archive: str
-    sha256: str
-    created: str
-    memeguard_version: str
-    backbone: str
-    backbone_commit: str | None
-    backbone_sha256: str | None
-    threshold: float
-    num_test_openings: int
-    runtimes: dict[str, Proof]
-    int8_refused: str | None
-    report: dict[str, Any]
 
 
 def build_archive(
@@ -117,20 +77,19 @@ def build_archive(
         BundleError: ``bundle`` cannot be read.
     """
     archive = require_new_version(version, model_store)
-    _require_calibration(quantization, runtime, data)
+    _check_quantization(quantization, runtime, data)
     check_writable(model_store)
     reference = TorchPredictor.from_folder(bundle)
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = make_probes() if data is None else read_probes(data)
-    calibration: list[PreparedMeme] = []
-    refused = None
-    if data is not None and runtime == "openvino" and quantization != "none":
-        try:
-            calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
-        except ArchiveError as error:
-            if quantization == "int8":
-                raise
-            refused = str(error)
+    is_quantized = data is not None and runtime == "openvino" and quantization != "none"
+    try:
+        calibration = _read_calibration(reference, data) if data is not None and is_quantized else []
+        refused = None
+    except ArchiveError as error:
+        if quantization == "int8":
+            raise
+        calibration, refused = [], str(error)
     maker = _Maker(bundle, version, reference, probes, predict_probes(reference, probes), runtime)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
@@ -158,21 +117,15 @@ def build_archive(
             int8_refused=refused,
             report=report,
         )
-        _publish(card, staged, archive)
+        publish(card, staged, archive)
     return card
 
 
-def require_new_version(version: str, model_store: Path) -> Path:
-    """Return the archive's path; raise ``ArchiveError`` if ``version`` is malformed or exists in ``model_store``."""
-    if not _VERSION.fullmatch(version):
-        raise ArchiveError(f"version {version!r} is not of the form major.minor.patch, such as 1.0.0")
-    archive = model_store / f"{MODEL_NAME}-{version}.mar"
-    if archive.exists():
-        raise ArchiveError(f"{archive} exists already; a version is never overwritten, choose another one")
-    return archive
+def _read_calibration(reference: TorchPredictor, data: Path) -> list[PreparedMeme]:
+    return [reference.prepare(image, text) for image, text in read_calibration(data)]
 
 
-def _require_calibration(quantization: Quantization, runtime: RuntimeName, data: Path | None) -> None:
+def _check_quantization(quantization: Quantization, runtime: RuntimeName, data: Path | None) -> None:
     if quantization not in QUANTIZATIONS:
         raise ArchiveError(f"quantization {quantization!r} is none of {', '.join(QUANTIZATIONS)}")
     if quantization == "int8" and runtime != "openvino":
@@ -246,14 +199,3 @@ def _unpack(archive: Path, scratch: Path) -> Path:
     with zipfile.ZipFile(archive) as file:
         file.extractall(folder)
     return folder
-
-
-def _publish(card: Card, staged: Path, archive: Path) -> None:
-    """Move the archive, then its card, to their final names."""
-    try:
-        os.link(staged, archive)  # a link, unlike a rename, never overwrites
-    except FileExistsError as error:
-        raise ArchiveError(f"{archive} was made by another process meanwhile; it is not overwritten") from error
-    card_path = staged.with_suffix(".json")
-    card_path.write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n", encoding="utf-8")
-    card_path.replace(archive.with_suffix(".json"))

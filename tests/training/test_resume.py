@@ -189,9 +189,7 @@ def test_a_training_that_was_done_is_not_repeated(experiments: Callable[[str], E
     assert_equal(again, expected)
 
 
-def test_a_training_resumes_with_other_epochs_and_rates(
-    experiments: Callable[[str], Experiment], tmp_path: Path
-) -> None:
+def test_a_training_resumes_with_other_settings(experiments: Callable[[str], Experiment], tmp_path: Path) -> None:
     experiment = experiments("head")
     checkpoint = Checkpoint(path=tmp_path / "model.safetensors", settings={})
     first = experiment.fit(make_config("head", num_epochs=2), checkpoint=checkpoint)

@@ -18,17 +18,9 @@ from model_archiver.model_packaging import generate_model_archive
 
 import memeguard
 from archiving.card import MODEL_NAME, Card, publish, require_new_version
-from archiving.proof import (
-    ArchiveError,
-    Probe,
-    Proof,
-    ToleranceError,
-    make_probes,
-    predict_probes,
-    prove,
-    read_calibration,
-    read_probes,
-)
+from archiving.errors import ArchiveError, ToleranceError
+from archiving.probes import Probe, make_probes, read_calibration, read_probes
+from archiving.proof import Proof, predict_probes, prove
 from evaluation.openings import count_openings
 from memeguard.bundle_files import BUNDLE_FILES, hash_file, read_report
 from memeguard.bundle_source import hash_bundle

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from archiving.proof import ArchiveError
+from archiving.errors import ArchiveError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -34,7 +34,7 @@ from rollout.archives import find_archives, holds_archive
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
-    from archiving import archive, conversion, proof
+    from archiving import archive, conversion, probes, proof
     from archiving.archive import ArchiveError, Card, build_archive
     from archiving.conversion import convert_to_openvino
 
@@ -160,11 +160,11 @@ def test_given_memes_prove_an_archive_whatever_the_environment_says(
     for name in ("memeguard.py", "json.py"):
         (tmp_path / name).write_text("raise RuntimeError", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    probes: list[int] = []
+    num_probes: list[int] = []
     prove = archive.prove
-    monkeypatch.setattr(archive, "prove", lambda *given: (probes.append(len(given[3])), prove(*given))[1])
+    monkeypatch.setattr(archive, "prove", lambda *given: (num_probes.append(len(given[3])), prove(*given))[1])
     card = build_archive(bundle_folder, "10.0.1", tmp_path / "store", data=demo_folder)
-    assert probes == [16]
+    assert num_probes == [16]
     assert card.runtimes["torch"].max_logit_difference <= 1e-4
 
 
@@ -242,7 +242,7 @@ def test_a_converted_network_that_decides_otherwise_is_refused(
 ) -> None:
     """No logit moves far, but the threshold lies in the middle of them and every small step over it counts."""
     predictor = TorchPredictor.from_folder(bundle_folder)
-    memes = [predictor.prepare(*probe) for probe in proof.make_probes()]
+    memes = [predictor.prepare(*probe) for probe in probes.make_probes()]
     middle = float(np.median([verdict.probability for verdict in predictor.predict(memes)]))
     bundle = shutil.copytree(bundle_folder, tmp_path / "bundle")
     content = json.loads((bundle / "config.json").read_text("utf-8"))

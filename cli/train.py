@@ -112,9 +112,8 @@ def sweep(*, tune: str | None, num_epochs: int | None, as_json: bool, max_skippe
     from memeguard.output_folder import check_writable
 
     check_writable(options["out"])
-    settings = {"tune": tune, "num_epochs": num_epochs}
     asked = SweepSettings(
-        settings={name: value for name, value in settings.items() if value is not None},
+        settings=given({"tune": tune, "num_epochs": num_epochs}),
         options=OPTION_NAMES,
         skip_damaged=max_skipped,
         **options,

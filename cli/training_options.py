@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, Final
 
-from cli.options import OptionText, backbone_option, format_default, settings_options, together
+from cli.options import OptionText, backbone_option, format_default, given, settings_options, together
 from training.config import TrainingConfig, defaults_by_tune
 
 
@@ -59,4 +59,4 @@ training_options = together(backbone_option, *(OPTIONS[name] for name in OPTIONS
 
 def training_config(options: dict[str, Any]) -> TrainingConfig:
     """The settings that ``options`` ask for; raises ``TrainingError`` for a value out of its range."""
-    return TrainingConfig.preset(**{name: value for name, value in options.items() if value is not None})
+    return TrainingConfig.preset(**given(options))

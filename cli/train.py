@@ -15,6 +15,7 @@ from cli.options import (
     cache_option,
     data_option,
     device_option,
+    given,
     json_option,
     skip_option,
 )

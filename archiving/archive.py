@@ -74,14 +74,15 @@ def build_archive(
     reference = TorchPredictor.from_folder(bundle)
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = make_probes() if data is None else read_probes(data)
-    is_quantized = data is not None and runtime == "openvino" and quantization != "none"
-    try:
-        calibration = _read_calibration(reference, data) if data is not None and is_quantized else []
-        refused = None
-    except ArchiveError as error:
-        if quantization == "int8":
-            raise
-        calibration, refused = [], str(error)
+    calibration: list[PreparedMeme] = []
+    refused: str | None = None
+    if data is not None and runtime == "openvino" and quantization != "none":
+        try:
+            calibration = [reference.prepare(image, text) for image, text in read_calibration(data)]
+        except ArchiveError as error:
+            if quantization == "int8":
+                raise
+            refused = str(error)
     maker = _Maker(bundle, version, reference, probes, predict_probes(reference, probes), runtime)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
@@ -111,10 +112,6 @@ def build_archive(
         )
         publish(card, staged, archive)
     return card
-
-
-def _read_calibration(reference: TorchPredictor, data: Path) -> list[PreparedMeme]:
-    return [reference.prepare(image, text) for image, text in read_calibration(data)]
 
 
 def _check_quantization(quantization: Quantization, runtime: RuntimeName, data: Path | None) -> None:

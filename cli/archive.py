@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,7 @@ _QUANTIZATION_OF = {"auto": "auto", "int8": "int8", "float": "none"}  # what --p
 @click.option("--quantization", type=click.Choice(["auto", "int8", "none"]), default="auto", show_default=True,
               help="int8 is the fastest; auto uses it if --data shows that the verdicts stay.")  # fmt: skip
 @click.option("--precision", type=click.Choice(list(_QUANTIZATION_OF)), hidden=True)
-def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None, runtime: str, quantization: str,
+def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None, runtime: Any, quantization: Any,  # noqa: ANN401
             precision: str | None) -> None:  # fmt: skip
     """Make a TorchServe archive of BUNDLE, and its card; refuse it unless it answers as the bundle does.
 

@@ -16,6 +16,8 @@ from training.job import TrainingJob
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from _typeshed import DataclassInstance
+
 FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -64,7 +66,9 @@ def together(*options: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
-def settings_options(settings: type, texts: Mapping[str, OptionText]) -> dict[str, Callable[..., Any]]:
+def settings_options(
+    settings: type[DataclassInstance], texts: Mapping[str, OptionText]
+) -> dict[str, Callable[..., Any]]:
     """Make an option for each field of the dataclass ``settings`` that has a text.
 
     Type and default are the field's. An option that is not given is None, so that presets may take effect.

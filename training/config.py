@@ -172,7 +172,7 @@ def defaults_by_tune(name: str) -> dict[Tune | None, Any]:
     general = getattr(TrainingConfig(), name)
     special: dict[Tune | None, Any] = {tune: preset[name] for tune, preset in _PRESETS.items() if name in preset}
     if name == "backbone_learning_rate":
-        special |= _BACKBONE_LEARNING_RATES
+        special.update(_BACKBONE_LEARNING_RATES.items())
     if name == "num_folds":
         special["head"] = NUM_FOLDS_OF_HEAD
     return {None: general, **special}

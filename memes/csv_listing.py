@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from memes.meme import Label, Offenders
+    from memes.meme import Label, RowErrors
 
 
 class _Row(NamedTuple):
@@ -53,16 +53,16 @@ class CsvFormat:
         """None."""
         return ()
 
-    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
         """Scan a whole file, see ``ListingFormat``."""
-        if not check_text(file, f"the columns {', '.join(names[0] for names in self.columns)}", offenders):
+        if not check_text(file, f"the columns {', '.join(names[0] for names in self.columns)}", errors):
             return None
-        builder = MemeFileBuilder(file, offenders)
+        builder = MemeFileBuilder(file, errors)
         delimiter = self._find_delimiter(file)
-        rows = _read_rows(file, delimiter, offenders)
+        rows = _read_rows(file, delimiter, errors)
         if not (header := next(rows, None)):
             return None
-        parser = self._find_columns(file, header, offenders, folder=folder, delimiter=delimiter)
+        parser = self._find_columns(file, header, errors, folder=folder, delimiter=delimiter)
         num_rows = 0
         for num_rows, (record, fields) in enumerate(rows, 1):  # noqa: B007
             if len(fields) != len(header.fields):
@@ -70,7 +70,7 @@ class CsvFormat:
             elif parser:
                 builder.add(record, parser.parse(fields))
         if not num_rows:
-            offenders.add(f"{file.path}: no rows below the header")
+            errors.add_file_error(f"{file.path}: no rows below the header")
         return builder.build(folder, parser) if parser else None
 
     def _find_delimiter(self, file: TextFile) -> str:
@@ -79,7 +79,7 @@ class CsvFormat:
         return max(self.delimiters, key=first.count)
 
     def _find_columns(
-        self, file: TextFile, header: _Row, offenders: Offenders, *, folder: Path, delimiter: str
+        self, file: TextFile, header: _Row, errors: RowErrors, *, folder: Path, delimiter: str
     ) -> CsvParser | None:
         """Find each column's position, or note which is missing or there twice; further columns are ignored."""
         there = [name.strip().casefold() for name in header.fields]
@@ -90,7 +90,7 @@ class CsvFormat:
                 what = "repeated column" if matches else "missing column"
                 which = " and ".join(map(repr, dict.fromkeys(matches))) or " or ".join(map(repr, names))
                 there_are = f"the header has {', '.join(map(repr, there))}"
-                offenders.add(f"{file.path}, row {header.record.row}: {what}, {which}; {there_are}")
+                errors.add_file_error(f"{file.path}, row {header.record.row}: {what}, {which}; {there_are}")
         if any(len(matches) != 1 for matches in found):
             return None
         image, text, *label = (there.index(name) for (name,) in found)
@@ -149,7 +149,7 @@ class CsvParser:
         return label, None if label is not None else f"unknown label, {spelled!r}; it must be one of {known}"
 
 
-def _read_rows(file: TextFile, delimiter: str, offenders: Offenders) -> Iterator[_Row]:
+def _read_rows(file: TextFile, delimiter: str, errors: RowErrors) -> Iterator[_Row]:
     """Yield the records that are neither blank nor malformed, the header first.
 
     A malformed one is a fault of the file: nobody knows how many memes an open quote has swallowed.
@@ -171,7 +171,7 @@ def _read_rows(file: TextFile, delimiter: str, offenders: Offenders) -> Iterator
         except StopIteration:
             return
         except csv.Error as error:  # the reader carries on with the next line
-            offenders.add(f"{file.path}, row {row}: malformed CSV, {error}")
+            errors.add_file_error(f"{file.path}, row {row}: malformed CSV, {error}")
         record = Record(row, start, "".join(taken).encode())
         taken.clear()
         if fields:

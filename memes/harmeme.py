@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from memes.meme import Offenders, Split
+    from memes.meme import RowErrors, Split
 
 # Its second edition appends _v1.
 FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
@@ -67,7 +67,7 @@ def _has_its_keys(directory: Path, name: str) -> bool:
     return {"image", "labels"} <= set(keys)
 
 
-def _describe(directory: Path, present: Sequence[str], _: Offenders) -> Layout:
+def _describe(directory: Path, present: Sequence[str], _: RowErrors) -> Layout:
     below = list_listings(directory / LISTING_FOLDER)
     is_below = bool(find_present(below, _EVERY))
     return Layout(

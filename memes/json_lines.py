@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
     from memes.text_file import TextFile
 
 FindLabel = Callable[[Any], Label | None]
@@ -63,11 +63,11 @@ class JsonLinesFormat:
         """None."""
         return ()
 
-    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
         """Scan a whole file, see ``ListingFormat``."""
-        if not check_text(file, f"a JSON object a line, with {self.image}, {self.text}, {self.label}", offenders):
+        if not check_text(file, f"a JSON object a line, with {self.image}, {self.text}, {self.label}", errors):
             return None
-        builder = MemeFileBuilder(file, offenders)
+        builder = MemeFileBuilder(file, errors)
         parse = functools.partial(self.parse_line, folder)
         for record in file.records():
             if record.data.strip():

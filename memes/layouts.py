@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memes.listings import Layout, LayoutKind
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
 
 _KINDS: Final = (multioff.KIND, hateful_memes.KIND, harmeme.KIND, mami.KIND, plain_csv.KIND)
 
 
-def find_layout(directory: Path, offenders: Offenders) -> Layout | None:
+def find_layout(directory: Path, errors: RowErrors) -> Layout | None:
     """Describe the one layout of which ``directory`` has files or folders of splits, or note why there is none."""
     if not directory.is_dir():
-        offenders.add(f"{directory}: no such folder")
+        errors.add_file_error(f"{directory}: no such folder")
         return None
     present = list_listings(directory)
     traces = [(kind, found) for kind in _KINDS if (found := kind.find_traces(directory, present))]
@@ -31,13 +31,13 @@ def find_layout(directory: Path, offenders: Offenders) -> Layout | None:
         traces.append((multioff.KIND, [multioff.IMAGE_FOLDER]))  # beside a CSV it may be any folder of pictures
     if len(traces) == 1:
         kind, _ = traces[0]
-        return kind.describe(directory, present, offenders)
+        return kind.describe(directory, present, errors)
     if traces:
         listed = " and ".join(f"{kind.name} ({', '.join(found)})" for kind, found in traces)
-        offenders.add(f"{directory}: {len(traces)} layouts, {listed}; keep one")
+        errors.add_file_error(f"{directory}: {len(traces)} layouts, {listed}; keep one")
     else:
         known = "; ".join(f"{kind.name} ({kind.expected})" for kind in _KINDS)
-        offenders.add(f"{directory}: no known layout, expected one of: {known}")
+        errors.add_file_error(f"{directory}: no known layout, expected one of: {known}")
     return None
 
 

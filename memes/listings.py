@@ -16,7 +16,7 @@ from memes.text_file import open_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from memes.meme import Offenders, Split
+    from memes.meme import RowErrors, Split
     from memes.meme_file import MemeFile
     from memes.text_file import TextFile
 
@@ -30,13 +30,13 @@ class ListingFormat(Protocol):
     def has_labels(self, file: TextFile) -> bool:
         """False for a file that is fine but for the labels, which no row has."""
 
-    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
         """Scan a whole file; its pictures are not looked at.
 
         Args:
             file: The listing.
             folder: What its picture names are relative to.
-            offenders: All that is wrong with the file is noted here; the memes are of use only if nothing is.
+            errors: All that is wrong with the file is noted here; the memes are of use only if nothing is.
 
         Returns:
             Every row that names a picture; None if rows cannot even be told apart.
@@ -85,22 +85,22 @@ class Layout:
         return ", ".join(name for names in self.file_names.values() for name in names)
 
     def open_listings(
-        self, splits: Collection[Split], offenders: Offenders, *, required: Collection[Split] = ()
+        self, splits: Collection[Split], errors: RowErrors, *, required: Collection[Split] = ()
     ) -> Iterator[Listing]:
         """Open the labelled listing of each of ``splits``, in the order of the splits.
 
         Args:
             splits: Which to look for; one that is absent or has no labels is left out.
-            offenders: What keeps a listing from being opened is noted here.
+            errors: What keeps a listing from being opened is noted here.
             required: Splits that may not be left out without a note.
         """
         for split in self.file_names:
-            if split in splits and (path := self._find(split, offenders, required=split in required)):
-                file = open_text(path, offenders, self.directory)
+            if split in splits and (path := self._find(split, errors, required=split in required)):
+                file = open_text(path, errors, self.directory)
                 if file and self.format.has_labels(file):
                     yield Listing(split, file, self.format, self.base)
                 elif file and split in required:
-                    offenders.add(f"{path}: no labels, in any row; the split {split} needs them")
+                    errors.add_file_error(f"{path}: no labels, in any row; the split {split} needs them")
 
     def find_ignored(self, read: Collection[Path]) -> list[str]:
         """Names, relative to the data folder, of what looks like a listing and is not among ``read``."""
@@ -108,7 +108,7 @@ class Layout:
         paths = (folder / name for folder in folders for name in list_listings(folder))
         return [str(path.relative_to(self.directory)) for path in paths if path not in read]
 
-    def _find(self, split: Split, offenders: Offenders, *, required: bool) -> Path | None:
+    def _find(self, split: Split, errors: RowErrors, *, required: bool) -> Path | None:
         if self.listing_folder is None:
             return None
         names = self.file_names[split]
@@ -118,11 +118,11 @@ class Layout:
         if len(found) == 1:
             return self.listing_folder / found[0]
         if found:
-            offenders.add(
+            errors.add_file_error(
                 f"{self.listing_folder}: {len(found)} files of split {split}, {' and '.join(found)}; keep one"
             )
         elif required:
-            offenders.add(self._describe_missing(names))
+            errors.add_file_error(self._describe_missing(names))
         return None
 
     def _describe_missing(self, names: Sequence[str]) -> str:
@@ -148,7 +148,7 @@ class LayoutKind:
     name: str
     expected: str
     find_traces: Callable[[Path, Sequence[str]], list[str]]
-    describe: Callable[[Path, Sequence[str], Offenders], Layout]
+    describe: Callable[[Path, Sequence[str], RowErrors], Layout]
 
 
 def make_flat_kind(
@@ -162,7 +162,7 @@ def make_flat_kind(
 ) -> LayoutKind:
     """A layout whose listings stand in the data folder itself; arguments as in ``LayoutKind`` and ``Layout``."""
 
-    def describe(directory: Path, present: Sequence[str], _: Offenders) -> Layout:
+    def describe(directory: Path, present: Sequence[str], _: RowErrors) -> Layout:
         return Layout(
             directory=directory,
             listing_folder=directory,

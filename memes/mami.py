@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from memes.csv_listing import CsvFormat
 from memes.listings import Layout, LayoutKind, Listing, find_present, list_listings
-from memes.meme import Label, Offenders
+from memes.meme import Label, RowErrors
 from memes.text_file import TextFile, check_text, open_text
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class _PartOfRows:
         """None."""
         return _FORMAT.companions(file)
 
-    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
         """Scan the whole listing and note what is wrong with the rows of this part."""
-        memes = _FORMAT.read_memes(file, folder, _OffendersOfPart(offenders, self))
+        memes = _FORMAT.read_memes(file, folder, _RowErrorsOfPart(errors, self))
         return memes and memes.without({row for _, row in memes.places() if not self.has(row)})
 
     def has(self, row: int) -> bool:
@@ -66,19 +66,19 @@ class _PartOfRows:
         return (row % VALIDATION_ROWS == 0) is self.is_validation
 
 
-class _OffendersOfPart(Offenders):
+class _RowErrorsOfPart(RowErrors):
     """Passes on the row errors of a part."""
 
-    def __init__(self, others: Offenders, part: _PartOfRows) -> None:
+    def __init__(self, others: RowErrors, part: _PartOfRows) -> None:
         super().__init__()
         self._others, self._part = others, part
 
-    def add(self, line: str) -> None:
-        self._others.add(line)
+    def add_file_error(self, line: str) -> None:
+        self._others.add_file_error(line)
 
-    def add_row_error(self, path: Path, row: int, fault: str) -> None:
+    def add(self, path: Path, row: int, fault: str) -> None:
         if self._part.has(row):
-            self._others.add_row_error(path, row, fault)
+            self._others.add(path, row, fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class _GoldFormat:
         """The labels."""
         return (self.labels,)
 
-    def read_memes(self, file: TextFile, folder: Path, offenders: Offenders) -> MemeFile | None:
+    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
         """Scan both files."""
-        if not check_text(self.labels, "a picture and its labels a line", offenders):
+        if not check_text(self.labels, "a picture and its labels a line", errors):
             return None
         gold: dict[str, Label] = {}
         for record in self.labels.records():
@@ -106,8 +106,10 @@ class _GoldFormat:
             if name and (label := LABELS.get(spelled.strip())) is not None:
                 gold[name.strip()] = label
             elif name:
-                offenders.add(f"{self.labels.path}, row {record.row}: unknown label, {spelled!r}; it must be 1 or 0")
-        return dataclasses.replace(_FORMAT, gold=gold).read_memes(file, folder, offenders)
+                errors.add_file_error(
+                    f"{self.labels.path}, row {record.row}: unknown label, {spelled!r}; it must be 1 or 0"
+                )
+        return dataclasses.replace(_FORMAT, gold=gold).read_memes(file, folder, errors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ class _MamiLayout(Layout):
     """Each split in a folder of its own, or all in the data folder; pictures beside their listing."""
 
     def open_listings(
-        self, splits: Collection[Split], offenders: Offenders, *, required: Collection[Split] = ()
+        self, splits: Collection[Split], errors: RowErrors, *, required: Collection[Split] = ()
     ) -> Iterator[Listing]:
         """As ``Layout.open_listings`` does."""
         has_validation = _find_listing(self.directory, "validation") is not None
@@ -127,9 +129,9 @@ class _MamiLayout(Layout):
             if path is None:
                 if split in required:
                     folder = self.directory / FOLDERS[part]
-                    offenders.add(f"{folder}: missing file, {' or '.join(self.file_names[part])}")
-            elif file := open_text(path, offenders, self.directory):
-                yield from self._open(split, file, offenders, required=split in required, whole=has_validation)
+                    errors.add_file_error(f"{folder}: missing file, {' or '.join(self.file_names[part])}")
+            elif file := open_text(path, errors, self.directory):
+                yield from self._open(split, file, errors, required=split in required, whole=has_validation)
 
     def find_ignored(self, read: Collection[Path]) -> list[str]:
         """As ``Layout.find_ignored`` does, in every folder below the data folder."""
@@ -138,22 +140,22 @@ class _MamiLayout(Layout):
         return [str(path.relative_to(self.directory)) for path in paths if path not in read]
 
     def _open(
-        self, split: Split, file: TextFile, offenders: Offenders, *, required: bool, whole: bool
+        self, split: Split, file: TextFile, errors: RowErrors, *, required: bool, whole: bool
     ) -> Iterator[Listing]:
         base = file.path.parent
         if _LABEL in _peek_columns(file):
             in_parts = split != "test" and not whole
             form = _PartOfRows(is_validation=split == "validation") if in_parts else _FORMAT
             yield Listing(split, file, form, base)
-        elif labels := self._open_gold(file, offenders):
+        elif labels := self._open_gold(file, errors):
             yield Listing(split, file, _GoldFormat(labels=labels), base)
         elif required:
-            offenders.add(f"{file.path}: no column {_LABEL!r}, and no {GOLD_LABELS} beside it")
+            errors.add_file_error(f"{file.path}: no column {_LABEL!r}, and no {GOLD_LABELS} beside it")
 
-    def _open_gold(self, file: TextFile, offenders: Offenders) -> TextFile | None:
+    def _open_gold(self, file: TextFile, errors: RowErrors) -> TextFile | None:
         found = [folder / GOLD_LABELS for folder in (file.path.parent, self.directory)]
         path = next((one for one in found if one.exists()), None)
-        return open_text(path, offenders, self.directory) if path else None
+        return open_text(path, errors, self.directory) if path else None
 
 
 def _find_listing(directory: Path, split: Split) -> Path | None:
@@ -187,7 +189,7 @@ def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
     return found
 
 
-def _describe(directory: Path, present: Sequence[str], _: Offenders) -> Layout:
+def _describe(directory: Path, present: Sequence[str], _: RowErrors) -> Layout:
     return _MamiLayout(
         directory=directory,
         listing_folder=directory,

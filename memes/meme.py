@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
-MAX_OFFENDERS: Final = 1_000  # listed by one error; a person reads fewer, and a million would fill the memory
-MAX_OFFENDER_CHARS: Final = 2_000  # of one line: a value may be as long as a file
+MAX_ROW_ERRORS: Final = 1_000  # listed by one error; a person reads fewer, and a million would fill the memory
+MAX_ROW_ERROR_CHARS: Final = 2_000  # of one line: a value may be as long as a file
 
 
 class Label(enum.IntEnum):
@@ -69,20 +69,20 @@ class DataError(MemeguardError):
     """Everything that is wrong with a data folder, one line each, under a line that counts them.
 
     Attributes:
-        offenders: Lines that read ``file, row N: what, value``; the row is left out where it is the file itself.
-        num_more: Offenders that are counted but not listed.
+        row_errors: Lines that read ``file, row N: what, value``; the row is left out where it is the file itself.
+        num_more: How many more were found and are not listed.
     """
 
-    def __init__(self, offenders: Sequence[str], *, num_more: int = 0, note: str = "") -> None:
-        num = len(offenders) + num_more
-        lines = [f"{num} {'problem' if num == 1 else 'problems'} in the data{note}:", *offenders]
+    def __init__(self, row_errors: Sequence[str], *, num_more: int = 0, note: str = "") -> None:
+        num = len(row_errors) + num_more
+        lines = [f"{num} {'problem' if num == 1 else 'problems'} in the data{note}:", *row_errors]
         super().__init__("\n".join([*lines, f"and {num_more} more"] if num_more else lines))
-        self.offenders = tuple(offenders)
+        self.row_errors = tuple(row_errors)
         self.num_more = num_more
 
 
-class Offenders:
-    """Gathers what is wrong with a data folder; lists ``MAX_OFFENDERS`` lines and counts the others.
+class RowErrors:
+    """Gathers what is wrong with a data folder; lists ``MAX_ROW_ERRORS`` lines and counts the others.
 
     Args:
         max_skipped: Up to so many memes with row errors are left out instead of refusing the folder.
@@ -97,14 +97,14 @@ class Offenders:
     def __len__(self) -> int:
         return self._num
 
-    def add(self, line: str) -> None:
+    def add_file_error(self, line: str) -> None:
         """Note one fault of a file or a folder, ``file: what, value``."""
         if line in self._lines:  # one file may be read for two splits
             return
         self._num_fatal += 1
         self._note(line)
 
-    def add_row_error(self, path: Path, row: int, fault: str) -> None:
+    def add(self, path: Path, row: int, fault: str) -> None:
         """Note what is wrong with one meme, ``what, value``: the file that lists it, the row, the fault."""
         self._note(f"{path}, row {row}: {fault}")
         if self._max_skipped and len(self._row_errors) <= self._max_skipped:  # one too many is enough to know
@@ -127,5 +127,5 @@ class Offenders:
 
     def _note(self, line: str) -> None:
         self._num += 1
-        if len(self._lines) < MAX_OFFENDERS:
-            self._lines.append(line if len(line) <= MAX_OFFENDER_CHARS else f"{line[:MAX_OFFENDER_CHARS]}…")
+        if len(self._lines) < MAX_ROW_ERRORS:
+            self._lines.append(line if len(line) <= MAX_ROW_ERROR_CHARS else f"{line[:MAX_ROW_ERROR_CHARS]}…")

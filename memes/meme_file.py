@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
     from memes.text_file import Record, TextFile
 
 # What is remembered of a meme, packed and as numpy sees it; the checksum is the CRC-32 of the record's bytes.
@@ -129,9 +129,9 @@ class MemeFile(Sequence[Meme]):
 class MemeFileBuilder:
     """Remembers where the memes of a file stand while it is scanned, and notes what is wrong with its rows."""
 
-    def __init__(self, file: TextFile, offenders: Offenders) -> None:
+    def __init__(self, file: TextFile, errors: RowErrors) -> None:
         self._file = file
-        self._offenders = offenders
+        self._errors = errors
         self._packed = bytearray()
 
     def add(self, record: Record, entry: Entry) -> None:
@@ -145,7 +145,7 @@ class MemeFileBuilder:
 
     def note(self, row: int, fault: str) -> None:
         """Note what is wrong with a row."""
-        self._offenders.add_row_error(self._file.path, row, fault)
+        self._errors.add(self._file.path, row, fault)
 
     def build(self, folder: Path, parse: Callable[[bytes], Entry]) -> MemeFile:
         """The memes that were added, for the arguments see ``MemeFile``."""

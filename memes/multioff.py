@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
 
 CSV_NAMES: Final[dict[str, str]] = {
     "train": "Training_meme_dataset.csv",
@@ -44,13 +44,13 @@ def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
     return [name for name in SPLIT_FOLDERS if (directory / name).is_dir()]
 
 
-def _describe(directory: Path, present: Sequence[str], offenders: Offenders) -> Layout:
+def _describe(directory: Path, present: Sequence[str], errors: RowErrors) -> Layout:
     """Describe ``directory``, noting what is wrong with the folders of splits."""
     found = _find_traces(directory, present)
     if len(found) > 1:
-        offenders.add(f"{directory}: two folders of splits, {' and '.join(found)}; keep one")
+        errors.add_file_error(f"{directory}: two folders of splits, {' and '.join(found)}; keep one")
     elif not found:
-        offenders.add(f"{directory}: missing folder, {' or '.join(SPLIT_FOLDERS)}")
+        errors.add_file_error(f"{directory}: missing folder, {' or '.join(SPLIT_FOLDERS)}")
     folder = directory / found[0] if len(found) == 1 else None
     return Layout(
         directory=directory,

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memes.listings import Layout
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
     from memes.meme_file import MemeFile
 
 
-def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offenders) -> None:
+def check_pictures(layout: Layout, files: Collection[MemeFile], errors: RowErrors) -> None:
     """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
     if layout.image_folder and (wrong := _find_folder_fault(layout.directory, layout.image_folder)):
-        offenders.add(f"{layout.directory}: {wrong}")
+        errors.add_file_error(f"{layout.directory}: {wrong}")
         return
     paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
     places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)
@@ -35,7 +35,7 @@ def check_pictures(layout: Layout, files: Collection[MemeFile], offenders: Offen
     for (memes, listing, row), path, fault in zip(places, paths, faults, strict=True):
         if fault:
             what, why = fault
-            offenders.add_row_error(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
+            errors.add(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
 
 
 def _find_folder_fault(directory: Path, name: str) -> str | None:

@@ -34,14 +34,14 @@ def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tu
 
 def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
     """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
-    offenders = []
+    row_errors = []
     for meme in memes:
         try:
             preparer.captions.encode(meme.text)
         except MemeError as error:
-            offenders.append(f"{meme.where}: {error}")
-    if offenders:
-        raise DataError(offenders)
+            row_errors.append(f"{meme.where}: {error}")
+    if row_errors:
+        raise DataError(row_errors)
 
 
 def prepare_memes(preparer: MemePreparer, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memes.layouts import find_layout
-from memes.meme import SPLITS, Offenders, Split
+from memes.meme import SPLITS, RowErrors, Split
 from memes.picture_check import check_pictures
 
 if TYPE_CHECKING:
@@ -88,18 +88,18 @@ def data_hash(directory: Path) -> str:
     Raises:
         DataError: There is no such file, or one cannot be read.
     """
-    offenders = Offenders()
+    errors = RowErrors()
     digest, num_files = hashlib.sha256(), 0
-    if layout := find_layout(directory, offenders):
-        for listing in layout.open_listings(SPLITS, offenders):
+    if layout := find_layout(directory, errors):
+        for listing in layout.open_listings(SPLITS, errors):
             for file in (listing.file, *listing.format.companions(listing.file)):
                 # The length keeps neighbouring files apart.
                 digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
                 for block in file.blocks():
                     digest.update(block)
             num_files += 1
-        _expect_any(num_files, layout, offenders)
-    offenders.raise_any()
+        _expect_any(num_files, layout, errors)
+    errors.raise_any()
     return digest.hexdigest()
 
 
@@ -109,13 +109,13 @@ def find_ignored(directory: Path) -> list[str]:
     Raises:
         DataError: The folder is in no known layout.
     """
-    offenders = Offenders()
+    errors = RowErrors()
     ignored: list[str] = []
-    if layout := find_layout(directory, offenders):
-        listings = list(layout.open_listings(SPLITS, offenders))
+    if layout := find_layout(directory, errors):
+        listings = list(layout.open_listings(SPLITS, errors))
         read = {file.path for one in listings for file in (one.file, *one.format.companions(one.file))}
         ignored = layout.find_ignored(read)
-    offenders.raise_any()
+    errors.raise_any()
     return ignored
 
 
@@ -129,20 +129,20 @@ def _known_splits(names: Collection[str]) -> list[Split]:
 def _read(
     directory: Path, required: Collection[Split], *, others: bool, verify_images: bool, skipping: Skipping
 ) -> dict[str, MemeFile]:
-    offenders = Offenders(max_skipped=skipping.max_memes)
+    errors = RowErrors(max_skipped=skipping.max_memes)
     memes: dict[str, MemeFile] = {}
-    if layout := find_layout(directory, offenders):
-        for listing in layout.open_listings(SPLITS if others else required, offenders, required=required):
-            if found := listing.format.read_memes(listing.file, listing.base, offenders):
+    if layout := find_layout(directory, errors):
+        for listing in layout.open_listings(SPLITS if others else required, errors, required=required):
+            if found := listing.format.read_memes(listing.file, listing.base, errors):
                 memes[listing.split] = found
-        _expect_any(len(memes), layout, offenders)
+        _expect_any(len(memes), layout, errors)
         if verify_images:
-            check_pictures(layout, memes.values(), offenders)
-    offenders.raise_any()
-    skipping.skipped = offenders.skipped()
-    return {split: found.without(offenders.skipped_rows(found.path)) for split, found in memes.items()}
+            check_pictures(layout, memes.values(), errors)
+    errors.raise_any()
+    skipping.skipped = errors.skipped()
+    return {split: found.without(errors.skipped_rows(found.path)) for split, found in memes.items()}
 
 
-def _expect_any(num_files: int, layout: Layout, offenders: Offenders) -> None:
-    if not num_files and not offenders:
-        offenders.add(f"{layout.listing_folder}: no split, expected one of {layout.expected}")
+def _expect_any(num_files: int, layout: Layout, errors: RowErrors) -> None:
+    if not num_files and not errors:
+        errors.add_file_error(f"{layout.listing_folder}: no split, expected one of {layout.expected}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from memes.meme import Offenders
+    from memes.meme import RowErrors
 
 MAX_LISTING_BYTES: Final = 4 << 30  # some twenty million memes
 MAX_LINE_BYTES: Final = 16 << 20  # more than any caption; a file of zeros would otherwise be read as one line
@@ -104,27 +104,27 @@ class TextFile:
         return len(mark) if self.read(0, len(mark)) == mark else 0
 
 
-def open_text(path: Path, offenders: Offenders, root: Path | None = None) -> TextFile | None:
+def open_text(path: Path, errors: RowErrors, root: Path | None = None) -> TextFile | None:
     """Open a file that lies in ``root``, if that is given, or note why it cannot be."""
     try:
         return TextFile(path, root)
     except FileNotFoundError:
-        offenders.add(f"{path}: missing file")
+        errors.add_file_error(f"{path}: missing file")
     except OSError as error:
-        offenders.add(f"{path}: unreadable file, {error.strerror}")
+        errors.add_file_error(f"{path}: unreadable file, {error.strerror}")
     return None
 
 
-def check_text(file: TextFile, expected: str, offenders: Offenders) -> bool:
+def check_text(file: TextFile, expected: str, errors: RowErrors) -> bool:
     """Tell whether the file is UTF-8 without NUL bytes, having noted why not, or that ``expected`` is missing."""
     try:
         fault, blank = _scan(file)
     except OSError as error:
         fault, blank = f"unreadable file, {error.strerror}", False
     if fault:
-        offenders.add(f"{file.path}: {fault}")
+        errors.add_file_error(f"{file.path}: {fault}")
     elif blank:
-        offenders.add(f"{file.path}: empty file, expected {expected}")
+        errors.add_file_error(f"{file.path}: empty file, expected {expected}")
     return not fault
 
 

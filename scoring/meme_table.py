@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memeguard.errors import MemeError, MissingPartError
 from memes.listings import find_name
-from memes.meme import DataError, Offenders
+from memes.meme import DataError, RowErrors
 from memes.plain_csv import IMAGE_COLUMNS, TEXT_COLUMNS
 from memes.text_file import check_text, open_text
 from scoring.errors import InvalidRowError, ScoringError
@@ -52,10 +52,10 @@ def read_table(path: Path, *, images: Path | None, image_column: str | None, tex
     """
     kind = path.suffix.lower().removeprefix(".")
     read_rows = _READERS[kind]
-    offenders = Offenders()
-    file = open_text(path, offenders)
-    sound = file is not None and check_text(file, "a list of memes", offenders)
-    offenders.raise_any()
+    row_errors = RowErrors()
+    file = open_text(path, row_errors)
+    sound = file is not None and check_text(file, "a list of memes", row_errors)
+    row_errors.raise_any()
     if not file or not sound:
         raise DataError([f"{path}: unreadable file"])
     digest = hashlib.sha256()

@@ -56,10 +56,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def offenders_of(folder: Path) -> list[str]:
+def row_errors_of(folder: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
         read_splits(folder)
-    return list(caught.value.offenders)
+    return list(caught.value.row_errors)
 
 
 @pytest.mark.parametrize(("place", "reason"), PLACED, ids=IDS)
@@ -69,8 +69,8 @@ def test_a_picture_that_is_no_file_of_the_folder_is_a_row_error(
     path = folder / "train-2.png"
     path.unlink()
     place(path)
-    (offender,) = offenders_of(folder)
-    assert offender.startswith(f"{folder}/train.csv, row 4: unreadable picture, 'train-2.png': {reason}")
+    (row_error,) = row_errors_of(folder)
+    assert row_error.startswith(f"{folder}/train.csv, row 4: unreadable picture, 'train-2.png': {reason}")
 
 
 @pytest.mark.parametrize(("place", "reason"), PLACED, ids=IDS)
@@ -80,8 +80,8 @@ def test_a_listing_that_is_no_file_of_the_folder_is_refused(
     path = folder / "train.csv"
     path.unlink()
     place(path)
-    (offender,) = offenders_of(folder)
-    assert offender.startswith(f"{path}: unreadable file, {reason}")
+    (row_error,) = row_errors_of(folder)
+    assert row_error.startswith(f"{path}: unreadable file, {reason}")
     with pytest.raises(DataError, match="unreadable file"):
         data_hash(folder)
 
@@ -98,8 +98,8 @@ def test_links_within_the_folder_are_followed(folder: Path) -> None:
 
 def test_the_limit_of_a_picture_is_named(folder: Path) -> None:
     sparse(folder / "train-2.png", MAX_PICTURE_BYTES + 1)
-    (offender,) = offenders_of(folder)
-    assert offender.endswith(f"has {MAX_PICTURE_BYTES + 1} bytes; the limit is {MAX_PICTURE_BYTES}")
+    (row_error,) = row_errors_of(folder)
+    assert row_error.endswith(f"has {MAX_PICTURE_BYTES + 1} bytes; the limit is {MAX_PICTURE_BYTES}")
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.jsonl"])
@@ -108,7 +108,7 @@ def test_a_line_without_end_is_refused(folder: Path, name: str) -> None:
     (folder / "validation.csv").unlink()
     (folder / "img").mkdir()
     (folder / name).write_bytes(b"path,text,label\n" + b"x" * (MAX_LINE_BYTES + (2 << 20)))
-    assert any(f"has over {MAX_LINE_BYTES} bytes, the limit" in line for line in offenders_of(folder))
+    assert any(f"has over {MAX_LINE_BYTES} bytes, the limit" in line for line in row_errors_of(folder))
 
 
 def test_faulty_memes_are_left_out_and_listed(folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_one_faulty_meme_too_many_is_refused_and_all_are_listed(folder: Path) ->
         (folder / f"train-{number}.png").unlink()
     with pytest.raises(DataError) as caught:
         read_splits(folder, skipping=Skipping(max_memes=2))
-    assert len(caught.value.offenders) == 3
+    assert len(caught.value.row_errors) == 3
     assert str(caught.value).startswith("3 problems in the data; at most 2 memes may be left out:")
 
 

@@ -85,11 +85,11 @@ def write_plain_csv(folder: Path) -> Path:
 WRITERS = [write_multioff, write_hateful_memes, write_plain_csv]
 
 
-def offenders_of(folder: Path, *, required: Collection[str] = ()) -> list[str]:
+def row_errors_of(folder: Path, *, required: Collection[str] = ()) -> list[str]:
     """What is wrong with the folder, paths relative to it."""
     with pytest.raises(DataError) as caught:
         read_splits(folder, required=required)
-    return [one.replace(f"{folder}/", "").replace(str(folder), ".") for one in caught.value.offenders]
+    return [one.replace(f"{folder}/", "").replace(str(folder), ".") for one in caught.value.row_errors]
 
 
 @pytest.fixture
@@ -147,20 +147,20 @@ def test_data_hash_covers_every_listing(tmp_path: Path, write: Callable[[Path], 
 def test_an_unknown_layout_is_refused_in_one_line(tmp_path: Path) -> None:
     add_pictures(tmp_path / "img", "a.png")
     (tmp_path / "labels.csv").touch()
-    assert offenders_of(tmp_path) == [f".: no known layout, {KNOWN}"]
+    assert row_errors_of(tmp_path) == [f".: no known layout, {KNOWN}"]
     with pytest.raises(DataError, match="no known layout"):
         data_hash(tmp_path)
-    assert offenders_of(tmp_path / "nowhere") == [".: no such folder"]
+    assert row_errors_of(tmp_path / "nowhere") == [".: no such folder"]
 
 
 def test_a_folder_in_two_layouts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Split Datasets").mkdir()
     (tmp_path / "val.csv").touch()
-    assert offenders_of(tmp_path) == [".: 2 layouts, MultiOFF (Split Datasets) and plain CSV (val.csv); keep one"]
+    assert row_errors_of(tmp_path) == [".: 2 layouts, MultiOFF (Split Datasets) and plain CSV (val.csv); keep one"]
     (tmp_path / "dev_seen.jsonl").touch()
     (tmp_path / "test.jsonl").touch()
     jsonl = "Hateful Memes (dev_seen.jsonl, test.jsonl)"
-    assert offenders_of(tmp_path) == [
+    assert row_errors_of(tmp_path) == [
         f".: 3 layouts, MultiOFF (Split Datasets) and {jsonl} and plain CSV (val.csv); keep one"
     ]
 
@@ -188,21 +188,21 @@ def test_a_split_has_one_file_of_several_names(
         assert read_split(tmp_path, split)[0].file == name
     for name in names:
         (tmp_path / name).write_bytes(first.read_bytes())
-    offender = f".: {len(names)} files of split {split}, {' and '.join(names)}; keep one"
-    assert offenders_of(tmp_path) == [offender]
-    assert offenders_of(tmp_path, required=("train", "validation", "test")) == [offender]
+    row_error = f".: {len(names)} files of split {split}, {' and '.join(names)}; keep one"
+    assert row_errors_of(tmp_path) == [row_error]
+    assert row_errors_of(tmp_path, required=("train", "validation", "test")) == [row_error]
     assert len(read_split(tmp_path, "train")) == 3
     with pytest.raises(DataError, match="keep one"):
         data_hash(tmp_path)
     for name in names:
         (tmp_path / name).unlink()
     assert split not in read_splits(tmp_path, required=())
-    assert offenders_of(tmp_path, required=(split,)) == [f".: missing file, {' or '.join(names)}"]
+    assert row_errors_of(tmp_path, required=(split,)) == [f".: missing file, {' or '.join(names)}"]
 
 
 def test_a_listing_that_leads_nowhere_is_missed(challenge: Path) -> None:
     (challenge / "dev.jsonl").symlink_to("gone")
-    assert offenders_of(challenge) == ["dev.jsonl: missing file"]
+    assert row_errors_of(challenge) == ["dev.jsonl: missing file"]
 
 
 def test_a_file_without_any_label_is_no_split_unless_it_is_required(challenge: Path) -> None:
@@ -211,11 +211,11 @@ def test_a_file_without_any_label_is_no_split_unless_it_is_required(challenge: P
     add_lines(challenge / "test.jsonl", *unlabelled)
     assert list(read_splits(challenge, required=("train",))) == ["train"]
     assert data_hash(challenge) == before
-    assert offenders_of(challenge, required=("train", "test")) == [
+    assert row_errors_of(challenge, required=("train", "test")) == [
         "test.jsonl: no labels, in any row; the split test needs them"
     ]
     add_lines(challenge / "test.jsonl", *unlabelled, line())
-    assert offenders_of(challenge) == [
+    assert row_errors_of(challenge) == [
         "test.jsonl, row 1: missing key, 'label'; the row has 'id', 'img', 'text'",
         "test.jsonl, row 2: missing key, 'label'; the row has 'id', 'img', 'text'",
         "test.jsonl, row 2: missing picture, 'img/gone.png'",
@@ -225,18 +225,18 @@ def test_a_file_without_any_label_is_no_split_unless_it_is_required(challenge: P
 @pytest.mark.parametrize("content", ["no JSON at all\n", "", "[]\n"])
 def test_a_file_that_is_no_json_lines_is_not_taken_for_unlabelled(challenge: Path, content: str) -> None:
     (challenge / "test.jsonl").write_text(content, "utf-8")
-    assert offenders_of(challenge)[0].startswith("test.jsonl")
+    assert row_errors_of(challenge)[0].startswith("test.jsonl")
 
 
 def test_a_folder_of_unlabelled_files_has_no_split(tmp_path: Path) -> None:
     add_lines(tmp_path / "test.jsonl", {"img": "img/a.png", "text": "x"})
     (tmp_path / "img").mkdir()
     names = "train.jsonl, dev.jsonl, dev_seen.jsonl, test.jsonl, test_seen.jsonl"
-    assert offenders_of(tmp_path) == [f".: no split, expected one of {names}"]
+    assert row_errors_of(tmp_path) == [f".: no split, expected one of {names}"]
 
 
 @pytest.mark.parametrize(
-    ("row", "offender"),
+    ("row", "row_error"),
     [
         (line(label="1"), 'unknown label, "1"; it must be 0 or 1'),
         (line(label=True), "unknown label, true; it must be 0 or 1"),
@@ -262,23 +262,23 @@ def test_a_folder_of_unlabelled_files_has_no_split(tmp_path: Path) -> None:
         ('{"label": 0, "img": "img/a.png", "text": "", "label": 1}', "malformed JSON, repeated key 'label'"),
     ],
 )
-def test_a_bad_line_is_refused(challenge: Path, row: Any, offender: str) -> None:
+def test_a_bad_line_is_refused(challenge: Path, row: Any, row_error: str) -> None:
     add_lines(challenge / "train.jsonl", line(), row, line())
-    assert offenders_of(challenge) == [f"train.jsonl, row 2: {offender}"]
+    assert row_errors_of(challenge) == [f"train.jsonl, row 2: {row_error}"]
 
 
 @pytest.mark.parametrize(("row", "reason"), [('{"label": ' + "1" * 5000 + "}", "digits"), ("[" * 100_000, "recursion")])
 def test_json_that_python_gives_up_on_is_refused(challenge: Path, row: str, reason: str) -> None:
     add_lines(challenge / "train.jsonl", line(), row)
-    (offender,) = offenders_of(challenge)
-    assert offender.startswith("train.jsonl, row 2: malformed JSON, ")
-    assert reason in offender
+    (row_error,) = row_errors_of(challenge)
+    assert row_error.startswith("train.jsonl, row 2: malformed JSON, ")
+    assert reason in row_error
 
 
 def test_all_faults_of_all_lines_are_told_at_once(challenge: Path) -> None:
     add_lines(challenge / "train.jsonl", {"img": "..", "label": 3}, line("gone.png", label=-1))
     add_lines(challenge / "dev.jsonl", line(text=5))
-    assert offenders_of(challenge) == [
+    assert row_errors_of(challenge) == [
         "train.jsonl, row 1: img leaves the data folder, '..'",
         "train.jsonl, row 1: missing key, 'text'; the row has 'img', 'label'",
         "train.jsonl, row 1: unknown label, 3; it must be 0 or 1",
@@ -300,7 +300,7 @@ def test_untidy_json_lines_are_read(challenge: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "offender"),
+    ("content", "row_error"),
     [
         (b" \n", "empty file, expected a JSON object a line, with img, text, label"),
         (b'{"img": "caf\xe9"}', "not UTF-8, byte 0xe9 at offset 12"),
@@ -309,14 +309,14 @@ def test_untidy_json_lines_are_read(challenge: Path) -> None:
         ('{"a": 1}'.encode("utf-16-le"), "NUL byte, at offset 1; the file must be UTF-8 text"),
     ],
 )
-def test_a_file_that_is_no_text_is_refused(challenge: Path, content: bytes, offender: str) -> None:
+def test_a_file_that_is_no_text_is_refused(challenge: Path, content: bytes, row_error: str) -> None:
     (challenge / "train.jsonl").write_bytes(content)
-    assert offenders_of(challenge) == [f"train.jsonl: {offender}"]
+    assert row_errors_of(challenge) == [f"train.jsonl: {row_error}"]
 
 
 def test_the_challenge_needs_its_folder_of_pictures(challenge: Path) -> None:
     (challenge / "img").rename(challenge / "images")
-    assert offenders_of(challenge) == [".: missing folder, img"]
+    assert row_errors_of(challenge) == [".: missing folder, img"]
     assert len(read_split(challenge, "train", verify_images=False)) == 1
 
 
@@ -344,7 +344,7 @@ def test_all_faults_of_a_plain_csv_are_told_at_once(tmp_path: Path) -> None:
     rows = [("../a.png", "x", "2"), ("", "x", "true"), ("gone.png", "x", "hateful"), ("/a.png", "x", "1"), ("a.png",)]
     add_csv(tmp_path / "train.csv", ("image", "text", "label"), rows)
     add_csv(tmp_path / "dev.csv", ("image", "text", "label"), [])
-    assert offenders_of(tmp_path) == [
+    assert row_errors_of(tmp_path) == [
         "train.csv, row 2: image leaves the data folder, '../a.png'",
         f"train.csv, row 2: unknown label, '2'; {LABELS}",
         "train.csv, row 3: empty image, ''",
@@ -370,7 +370,7 @@ def test_all_faults_of_a_plain_csv_are_told_at_once(tmp_path: Path) -> None:
 def test_a_column_is_there_once(tmp_path: Path, header: Sequence[str], what: str) -> None:
     add_csv(tmp_path / "train.csv", header, [["a.png"] * len(header)])
     there = ", ".join(repr(name.lower()) for name in header)
-    assert offenders_of(tmp_path) == [f"train.csv, row 1: {what}; the header has {there}"]
+    assert row_errors_of(tmp_path) == [f"train.csv, row 1: {what}; the header has {there}"]
 
 
 def test_harmeme_is_read_as_it_is_distributed(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_harmeme_is_read_as_it_is_distributed(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").rename(tmp_path / "annotations" / f"{name}.jsonl")
     assert [memes.labels.tolist() for memes in read_splits(tmp_path).values()] == [[0, 1, 1]] * 3
     add_lines(tmp_path / "annotations" / "val.jsonl", {**rows[0], "labels": ["harmful"]}, {**rows[0], "labels": 1})
-    assert [one.partition("; ")[0] for one in offenders_of(tmp_path)] == [
+    assert [one.partition("; ")[0] for one in row_errors_of(tmp_path)] == [
         'annotations/val.jsonl, row 1: unknown label, ["harmful"]',
         "annotations/val.jsonl, row 2: unknown label, 1",
     ]
@@ -420,12 +420,12 @@ def test_mami_is_read_as_it_is_distributed(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("3.png\t1", "3.png\t0"), "utf-8")
     assert data_hash(tmp_path) != before
     path.write_text("0.png\t1\n", "utf-8")
-    assert offenders_of(tmp_path)[0] == "test/Test.csv, row 3: no label for '1.png' in the file of labels"
+    assert row_errors_of(tmp_path)[0] == "test/Test.csv, row 3: no label for '1.png' in the file of labels"
 
 
 def test_a_faulty_row_of_mami_is_told_once(tmp_path: Path) -> None:
     (write_mami(tmp_path) / "TRAINING" / "3.png").unlink()
-    assert offenders_of(tmp_path) == ["TRAINING/training.csv, row 5: missing picture, '3.png'"]
+    assert row_errors_of(tmp_path) == ["TRAINING/training.csv, row 5: missing picture, '3.png'"]
 
 
 def test_hateful_memes_unseen_are_read_where_the_seen_are_not(tmp_path: Path) -> None:
@@ -441,13 +441,13 @@ def test_listings_are_found_in_any_case_unless_two_differ_in_it(tmp_path: Path) 
     (write_plain_csv(tmp_path) / "train.csv").rename(tmp_path / "Train.CSV")
     assert read_split(tmp_path, "train")[0].file == "Train.CSV"
     (tmp_path / "TRAIN.csv").write_bytes((tmp_path / "Train.CSV").read_bytes())
-    assert offenders_of(tmp_path) == [".: 2 files of split train, TRAIN.csv and Train.CSV; keep one"]
+    assert row_errors_of(tmp_path) == [".: 2 files of split train, TRAIN.csv and Train.CSV; keep one"]
 
 
 def test_a_missing_split_names_the_listings_that_are_not_read(tmp_path: Path) -> None:
     (write_plain_csv(tmp_path) / "validation.csv").rename(tmp_path / "valid.csv")
     assert find_ignored(tmp_path) == ["valid.csv"]
-    assert offenders_of(tmp_path, required=("validation",)) == [
+    assert row_errors_of(tmp_path, required=("validation",)) == [
         ".: missing file, validation.csv or val.csv or dev.csv; not read: valid.csv"
     ]
 
@@ -467,7 +467,7 @@ def test_a_backslash_gets_a_hint(challenge: Path) -> None:
     add_lines(
         challenge / "train.jsonl", {**line(), "img": "img\\a.png"}, r'{"img": "img\0.png", "text": "", "label": 1}'
     )
-    assert [one.rpartition("; ")[2] for one in offenders_of(challenge)] == [
+    assert [one.rpartition("; ")[2] for one in row_errors_of(challenge)] == [
         r"a picture's name is written img/0.png, not img\0.png",
         "a folder is parted by /, not by a backslash",
     ]

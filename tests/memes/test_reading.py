@@ -52,20 +52,20 @@ def add_csv(folder: Path, content: str | bytes, split: str = "train") -> Path:
     return path
 
 
-def offenders_of(folder: Path, *, required: Collection[str] = ("train",)) -> list[str]:
+def row_errors_of(folder: Path, *, required: Collection[str] = ("train",)) -> list[str]:
     """What is wrong with the folder, paths relative to it."""
     with pytest.raises(DataError) as caught:
         read_splits(folder, required=required)
     count, *lines = str(caught.value).replace(f"{folder}/", "").replace(str(folder), ".").splitlines()
-    assert int(count.split()[0]) == len(lines) == len(caught.value.offenders)
+    assert int(count.split()[0]) == len(lines) == len(caught.value.row_errors)
     return lines
 
 
-def train_offenders_of(folder: Path, content: str | bytes) -> list[str]:
+def train_row_errors_of(folder: Path, content: str | bytes) -> list[str]:
     """What is wrong with a training CSV of that content, without the file's own name."""
     add_csv(folder, content)
     prefix = "Split Dataset/Training_meme_dataset.csv"
-    lines = offenders_of(folder)
+    lines = row_errors_of(folder)
     assert all(line.startswith(prefix) for line in lines)
     return [line.removeprefix(prefix).lstrip(",: ") for line in lines]
 
@@ -164,7 +164,7 @@ def test_splits_that_exist_are_read_in_their_order(folder: Path) -> None:
 def test_an_absent_split_is_left_out_unless_it_is_required(folder: Path) -> None:
     add_csv(folder, GOOD)
     assert list(read_splits(folder, required=())) == ["train"]
-    assert offenders_of(folder, required=("train", "validation", "test")) == [
+    assert row_errors_of(folder, required=("train", "validation", "test")) == [
         "Split Dataset/Validation_meme_dataset.csv: missing file",
         "Split Dataset/Testing_meme_dataset.csv: missing file",
     ]
@@ -183,11 +183,11 @@ def test_an_unknown_split_is_named(folder: Path) -> None:
         read_splits(folder, required=("train", "dev"))
 
 
-def test_one_error_lists_every_offender_of_every_split(folder: Path) -> None:
+def test_all_row_errors_of_all_splits_are_listed_at_once(folder: Path) -> None:
     add_csv(folder, HEADER + "../a.png,x,hateful\n,x,offensive\na.png,x\n")
     add_csv(folder, HEADER + "a.png,x,\ngone.png,x,wrong\n", "validation")
     labels = "it must be one of offensive, non-offensiv, non-offensive"
-    assert offenders_of(folder, required=("train", "validation")) == [
+    assert row_errors_of(folder, required=("train", "validation")) == [
         "Split Dataset/Training_meme_dataset.csv, row 2: image_name leaves the folder Labelled Images, '../a.png'",
         f"Split Dataset/Training_meme_dataset.csv, row 2: unknown label, 'hateful'; {labels}",
         "Split Dataset/Training_meme_dataset.csv, row 3: empty image_name, ''",
@@ -198,19 +198,19 @@ def test_one_error_lists_every_offender_of_every_split(folder: Path) -> None:
     ]
 
 
-def test_a_long_list_of_offenders_is_not_cut(folder: Path) -> None:
-    assert len(train_offenders_of(folder, HEADER + "gone.png,x,offensive\n" * 300)) == 300
+def test_a_long_list_of_row_errors_is_not_cut(folder: Path) -> None:
+    assert len(train_row_errors_of(folder, HEADER + "gone.png,x,offensive\n" * 300)) == 300
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/hostname", "sub/../../a.png", "..\\a.png", ".."])
 def test_a_picture_outside_the_folder_is_refused(folder: Path, name: str) -> None:
-    assert train_offenders_of(folder, HEADER + f"{name},x,offensive\n") == [
+    assert train_row_errors_of(folder, HEADER + f"{name},x,offensive\n") == [
         f"row 2: image_name leaves the folder Labelled Images, {name!r}"
     ]
 
 
 @pytest.mark.parametrize(
-    ("content", "offender"),
+    ("content", "row_error"),
     [
         (b"", "empty file, expected the columns image_name, sentence, label"),
         (HEADER.encode(), "no rows below the header"),
@@ -229,20 +229,20 @@ def test_a_picture_outside_the_folder_is_refused(folder: Path, name: str) -> Non
         (GOOD.encode() + b'a.png,"never closed,offensive\n', "row 3: malformed CSV, unexpected end of data"),
     ],
 )
-def test_a_bad_csv_is_refused(folder: Path, content: bytes, offender: str) -> None:
-    assert train_offenders_of(folder, content) == [offender]
+def test_a_bad_csv_is_refused(folder: Path, content: bytes, row_error: str) -> None:
+    assert train_row_errors_of(folder, content) == [row_error]
 
 
 def test_reading_goes_on_after_a_malformed_row(folder: Path) -> None:
     content = HEADER + 'a.png,"x"y,offensive\na.png,x,offensive\na.png,x,wrong\n'
-    first, second = train_offenders_of(folder, content)
+    first, second = train_row_errors_of(folder, content)
     assert first.startswith("row 2: malformed CSV")
     assert second.startswith("row 4: unknown label, 'wrong'")
 
 
 def test_a_csv_that_is_a_folder_is_refused(folder: Path) -> None:
     (folder / "Split Dataset" / CSV_NAMES["train"]).mkdir()
-    assert offenders_of(folder) == ["Split Dataset/Training_meme_dataset.csv: unreadable file, Is a directory"]
+    assert row_errors_of(folder) == ["Split Dataset/Training_meme_dataset.csv: unreadable file, Is a directory"]
 
 
 def test_damaged_pictures_are_refused(folder: Path) -> None:
@@ -252,7 +252,7 @@ def test_damaged_pictures_are_refused(folder: Path) -> None:
         add_picture(folder, name, data)
     (folder / "Labelled Images" / "folder.png").mkdir()
     names = ("cut.jpg", "text.png", "empty.png", "folder.png", "x" * 300)
-    lines = train_offenders_of(folder, HEADER + "".join(f"{name},x,offensive\n" for name in names))
+    lines = train_row_errors_of(folder, HEADER + "".join(f"{name},x,offensive\n" for name in names))
     assert [line.partition("': ")[0] for line in lines] == [
         f"row {row}: unreadable picture, '{name}" for row, name in enumerate(names, 2)
     ]
@@ -260,27 +260,27 @@ def test_damaged_pictures_are_refused(folder: Path) -> None:
 
 
 def test_a_picture_named_twice_is_reported_for_each_row(folder: Path) -> None:
-    lines = train_offenders_of(folder, HEADER + "b.png,x,offensive\na.png,x,offensive\nb.png,y,offensive\n")
+    lines = train_row_errors_of(folder, HEADER + "b.png,x,offensive\na.png,x,offensive\nb.png,y,offensive\n")
     assert lines == ["row 2: missing picture, 'b.png'", "row 4: missing picture, 'b.png'"]
 
 
 def test_missing_folders_are_named(folder: Path) -> None:
-    assert offenders_of(folder / "nowhere") == [".: no such folder"]
-    assert offenders_of(folder, required=()) == [
+    assert row_errors_of(folder / "nowhere") == [".: no such folder"]
+    assert row_errors_of(folder, required=()) == [
         f"Split Dataset: no split, expected one of {', '.join(CSV_NAMES.values())}"
     ]
     (folder / "Split Datasets").mkdir()
-    assert offenders_of(folder) == [".: two folders of splits, Split Dataset and Split Datasets; keep one"]
+    assert row_errors_of(folder) == [".: two folders of splits, Split Dataset and Split Datasets; keep one"]
     (folder / "Split Datasets").rmdir()
     (folder / "Split Dataset").rmdir()
-    assert offenders_of(folder) == [".: missing folder, Split Dataset or Split Datasets"]
+    assert row_errors_of(folder) == [".: missing folder, Split Dataset or Split Datasets"]
 
 
 def test_a_missing_folder_of_pictures_is_told_once(folder: Path) -> None:
     add_csv(folder, HEADER + "a.png,x,offensive\na.png,x,wrong\n")
     (folder / "Labelled Images").rename(folder / "images")
     labels = "it must be one of offensive, non-offensiv, non-offensive"
-    assert offenders_of(folder) == [
+    assert row_errors_of(folder) == [
         f"Split Dataset/Training_meme_dataset.csv, row 3: unknown label, 'wrong'; {labels}",
         ".: missing folder, Labelled Images",
     ]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from memes import pictures
-from memes.meme import MAX_OFFENDER_CHARS, MAX_OFFENDERS, DataError
+from memes.meme import MAX_ROW_ERROR_CHARS, MAX_ROW_ERRORS, DataError
 from memes.reading import read_splits
 
 if TYPE_CHECKING:
@@ -74,16 +74,16 @@ def test_thirty_times_the_memes_take_hardly_more_memory(tmp_path: Path) -> None:
 
 
 def test_the_first_thousand_faults_are_listed_and_all_are_counted(tmp_path: Path) -> None:
-    num = MAX_OFFENDERS + 500
-    rows = [("img/0.png", "x", "w" * 2 * MAX_OFFENDER_CHARS), *(("img/gone.png", "x", "1") for _ in range(num - 1))]
+    num = MAX_ROW_ERRORS + 500
+    rows = [("img/0.png", "x", "w" * 2 * MAX_ROW_ERROR_CHARS), *(("img/gone.png", "x", "1") for _ in range(num - 1))]
     with pytest.raises(DataError) as caught:
         read_splits(write_folder(tmp_path / "data", rows), required=())
     count, first, *others, last = str(caught.value).splitlines()
     assert (count, last) == (f"{num} problems in the data:", "and 500 more")
-    assert len(first) == MAX_OFFENDER_CHARS + 1
+    assert len(first) == MAX_ROW_ERROR_CHARS + 1
     assert first.endswith("w…")
-    assert len(others) == len(caught.value.offenders) - 1 == MAX_OFFENDERS - 1
-    assert others[-1].endswith(f"row {MAX_OFFENDERS + 1}: missing picture, 'img/gone.png'")
+    assert len(others) == len(caught.value.row_errors) - 1 == MAX_ROW_ERRORS - 1
+    assert others[-1].endswith(f"row {MAX_ROW_ERRORS + 1}: missing picture, 'img/gone.png'")
 
 
 @pytest.mark.parametrize(("num_distinct", "num_calls"), [(3, 3), (pictures._NUM_REMEMBERED + 1, None)])

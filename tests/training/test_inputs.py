@@ -268,12 +268,12 @@ def test_every_caption_that_is_too_long_is_named(predictor: TorchPredictor, tmp_
     ]
     with pytest.raises(DataError) as caught:
         check_captions(predictor, memes)
-    wheres = [offender.split(":")[0] for offender in caught.value.offenders]
+    wheres = [row_error.split(":")[0] for row_error in caught.value.row_errors]
     assert wheres == [
         "Training_meme_dataset.csv, row 3",
         "Training_meme_dataset.csv, row 5",
     ]
-    assert all("the limit is 2400" in offender for offender in caught.value.offenders)
+    assert all("the limit is 2400" in row_error for row_error in caught.value.row_errors)
 
 
 def test_captions_that_fit_pass(predictor: TorchPredictor, demo_splits: dict[str, list[Meme]]) -> None:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING
 
 from memeguard.errors import MemeError
 from memeguard.runtimes import load_predictor
-from scoring.job import ScoringSettings, open_source, score
-from scoring.judging import num_cores
-from scoring.meme_source import read_picture
+from memes.source import read_picture
+from scoring.inference import num_cores
+from scoring.job import open_source, score
+from scoring.settings import ScoringSettings
 
 if TYPE_CHECKING:
     from memeguard.predictor import Predictor, PreparedMeme
@@ -39,12 +40,11 @@ _SERVED = 16  # memes of a batch in the serving benchmark's best ceiling, and of
 def prepare(asked: ScoringSettings, predictor: Predictor, num: int) -> list[PreparedMeme]:
     """Prepare the first ``num`` memes that can be read, in their order."""
     prepared = []
-    with open_source(asked) as source:
-        for item in itertools.islice(source.items(), num):
-            try:
-                prepared.append(predictor.prepare(read_picture(item), item.text))
-            except MemeError as error:
-                print(f"left out: {item.image}: {error}")
+    for meme in itertools.islice(open_source(asked).memes(), num):
+        try:
+            prepared.append(predictor.prepare(read_picture(meme), meme.text))
+        except MemeError as error:
+            print(f"left out: {meme.image}: {error}")
     return prepared
 
 

@@ -75,7 +75,7 @@ def score(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """
     from cli.score import score as run
     from memeguard.output_folder import check_writable
-    from scoring.job import ScoringSettings
+    from scoring.settings import ScoringSettings
 
     settings = ScoringSettings(**options)
     if not settings.out.exists():

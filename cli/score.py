@@ -1,7 +1,4 @@
-"""``memeguard score``: score a source in bulk and tell what came of it.
-
-Does not know how memes are read, judged or written.
-"""
+"""``memeguard score``: score a source of memes in bulk and print the summary."""
 
 from __future__ import annotations
 
@@ -15,21 +12,21 @@ import click
 from scoring.job import score as run
 
 if TYPE_CHECKING:
-    from scoring.job import ScoringSettings, Summary
+    from scoring.settings import ScoringSettings, Summary
 
-SOME_FAILED = 3  # the exit status; 1 is a job that was not done, 2 a wrong command line
+SOME_FAILED = 3  # the exit status; 1 is a job that could not be run, 2 a wrong command line
 
 
-def score(asked: ScoringSettings, *, as_json: bool) -> None:
-    """Score, print the summary, and exit with ``SOME_FAILED`` if a meme could not be judged.
+def score(settings: ScoringSettings, *, as_json: bool) -> None:
+    """Score, print the summary, and exit with ``SOME_FAILED`` if a meme could not be scored.
 
     Raises:
         BundleError, DataError, ScoringError, OSError: See ``scoring.job.score``.
     """
     try:
-        summary = run(asked, tell=lambda line: click.echo(line, err=True))
+        summary = run(settings, tell=lambda line: click.echo(line, err=True))
     except (KeyboardInterrupt, SystemExit):
-        click.echo("\ninterrupted; the same command goes on", err=True)
+        click.echo("\ninterrupted; run the same command again to resume", err=True)
         raise
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
@@ -44,10 +41,10 @@ def format_summary(summary: Summary) -> str:
     parts = [f"{num:,} {label}" for label, num in summary.predictions.items()]
     if summary.errors:
         which = ", ".join(f"{num:,} {code}" for code, num in summary.errors.items())
-        parts.append(f"{sum(summary.errors.values()):,} could not be judged ({which})")
+        parts.append(f"{sum(summary.errors.values()):,} could not be scored ({which})")
     counts = f"{summary.memes:,} memes: {', '.join(parts)}"
     if summary.skipped:
-        counts += f"; {summary.skipped:,} other files passed by"
+        counts += f"; {summary.skipped:,} other files skipped"
     if summary.resumed_at == summary.memes:
         return f"{counts}\n{summary.out} is complete"
     return f"{counts}\nwrote {summary.out} ({summary.memes_per_s:,} memes/s)"

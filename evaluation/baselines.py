@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from evaluation.metrics import Scores, choose_threshold
 from memes.meme import DataError, Label
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

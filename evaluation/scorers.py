@@ -13,7 +13,7 @@ from evaluation.result import IMAGE_ONLY, MODEL, TEXT_ONLY
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memes.augmentation import blank_picture
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 from memes.preparing import encode_memes, prepare_memes
 
 if TYPE_CHECKING:

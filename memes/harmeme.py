@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memes.json_lines import JsonLinesFormat, peek_keys
+from memes.listing_format import ListingFormat
 from memes.listings import Layout, LayoutKind, find_present, list_listings
 from memes.meme import Label
+from memes.table import JsonTable, peek_columns
 from memes.text_file import TextFile
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def find_label(value: Any) -> Label | None:  # noqa: ANN401 - whatever JSON hold
     return severities[0] if len(severities) == 1 else None
 
 
-_FORMAT: Final = JsonLinesFormat(
-    image="image",
-    text="text",
-    label="labels",
+_FORMAT: Final = ListingFormat(
+    kind="jsonl",
+    image=("image",),
+    text=("text",),
+    label=("labels",),
     find_label=find_label,
     label_words=f"a list with one of {', '.join(LABELS)}",
     boundary=f"the folder {IMAGE_FOLDER}",
@@ -61,10 +63,10 @@ def _find_traces(directory: Path, present: Sequence[str]) -> list[str]:
 
 def _has_its_keys(directory: Path, name: str) -> bool:
     try:
-        keys = peek_keys(TextFile(directory / name, directory))
-    except OSError:  # said in words by whoever reads the file
+        file = TextFile(directory / name, directory)
+    except OSError:  # reported when the file is read
         return False
-    return {"image", "labels"} <= set(keys)
+    return {"image", "labels"} <= set(peek_columns(JsonTable, file))
 
 
 def _describe(directory: Path, present: Sequence[str], _: RowErrors) -> Layout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memes.json_lines import JsonLinesFormat
+from memes.listing_format import ListingFormat
 from memes.listings import make_flat_kind
 from memes.meme import Label
 
@@ -32,8 +32,14 @@ KIND: Final = make_flat_kind(
     expected=f"{IMAGE_FOLDER}, train.jsonl, dev.jsonl and test.jsonl",
     file_names=FILE_NAMES,
     fallbacks=FALLBACKS,
-    listing_format=JsonLinesFormat(
-        image="img", text="text", label="label", find_label=find_label, label_words="0 or 1", boundary="the data folder"
+    listing_format=ListingFormat(
+        kind="jsonl",
+        image=("img",),
+        text=("text",),
+        label=("label",),
+        find_label=find_label,
+        label_words="0 or 1",
+        boundary="the data folder",
     ),
     image_folder=IMAGE_FOLDER,
 )

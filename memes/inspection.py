@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memes.meme import Meme
-    from memes.meme_file import MemeFile
+    from memes.meme_table import MemeTable
 
 MAX_TOKENS: Final = 77  # CLIP's text window, the start and end token included
 _SHOWN_GROUPS: Final = 3
@@ -134,7 +134,7 @@ def format_report(report: DataReport) -> str:
     return "\n".join(lines)
 
 
-def _find_row(splits: Mapping[str, MemeFile], index: int) -> tuple[str, Meme]:
+def _find_row(splits: Mapping[str, MemeTable], index: int) -> tuple[str, Meme]:
     """The meme at ``index`` of all splits in their order, beside its split's name; parsed anew, none is kept."""
     for split, memes in splits.items():
         if index < len(memes):
@@ -143,7 +143,7 @@ def _find_row(splits: Mapping[str, MemeFile], index: int) -> tuple[str, Meme]:
     raise IndexError(index)
 
 
-def _summarize(split: str, memes: MemeFile, count_tokens: Callable[[str], int]) -> SplitSummary:
+def _summarize(split: str, memes: MemeTable, count_tokens: Callable[[str], int]) -> SplitSummary:
     lengths, num_empty_texts = [], 0
     for meme in memes:
         lengths.append(count_tokens(meme.text))

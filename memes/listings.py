@@ -8,42 +8,20 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memes.text_file import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from memes.listing_format import ListingFormat
     from memes.meme import RowErrors, Split
-    from memes.meme_file import MemeFile
     from memes.text_file import TextFile
 
 # What lists memes somewhere; such a file is named if it is not read.
 LISTING_ENDINGS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
-
-
-class ListingFormat(Protocol):
-    """How the rows of a listing are written."""
-
-    def has_labels(self, file: TextFile) -> bool:
-        """False for a file that is fine but for the labels, which no row has."""
-
-    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
-        """Scan a whole file; its pictures are not looked at.
-
-        Args:
-            file: The listing.
-            folder: What its picture names are relative to.
-            errors: All that is wrong with the file is noted here; the memes are of use only if nothing is.
-
-        Returns:
-            Every row that names a picture; None if rows cannot even be told apart.
-        """
-
-    def companions(self, file: TextFile) -> Sequence[TextFile]:
-        """Further files on which the labels depend."""
 
 
 class Listing(NamedTuple):
@@ -202,23 +180,3 @@ def find_present(present: Sequence[str], names: Iterable[str]) -> list[str]:
 
 def _find_name(present: Sequence[str], name: str) -> list[str]:
     return [name] if name in present else [one for one in present if one.casefold() == name.casefold()]
-
-
-def find_name(spelled: str, field: str, folder: Path, boundary: str) -> tuple[str, str | None]:
-    """The picture's name in ``folder``, blanks around it aside, and what is wrong with it, if anything is.
-
-    Args:
-        spelled: The name as the row has it; an absolute one must lie in ``folder``.
-        field: What the row calls it.
-        folder: What the name is relative to.
-        boundary: ``folder`` as an error names it.
-    """
-    name = spelled.strip()
-    if not name:
-        return name, f"empty {field}, {spelled!r}"
-    if name.startswith("/"):
-        inside = (one for one in (folder.absolute(), folder.resolve()) if Path(name).is_relative_to(one))
-        name = next((str(Path(name).relative_to(one)) for one in inside), name)
-    if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
-        return name, f"{field} leaves {boundary}, {spelled.strip()!r}"
-    return name, None

@@ -8,20 +8,21 @@ every tenth row of training.csv is taken for it, unless there is a validation.cs
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from memes.csv_listing import CsvFormat
+from memes.listing_format import ListingFormat, find_by_word
 from memes.listings import Layout, LayoutKind, Listing, find_present, list_listings
-from memes.meme import Label, RowErrors
-from memes.text_file import TextFile, check_text, open_text
+from memes.meme import Label
+from memes.table import CsvTable, peek_columns
+from memes.text_file import TextFile, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from memes.meme import Split
-    from memes.meme_file import MemeFile
+    from memes.meme import RowErrors, Split
 
 FOLDERS: Final[dict[Split, str]] = {"train": "training", "validation": "validation", "test": "test"}
 FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
@@ -34,82 +35,16 @@ VALIDATION_ROWS: Final = 10  # of so many rows of training.csv one is for valida
 LABELS: Final = {"1": Label.OFFENSIVE, "0": Label.NON_OFFENSIVE}
 
 _LABEL: Final = "misogynous"
-_FORMAT: Final = CsvFormat(
-    columns=(("file_name",), ("text transcription",), (_LABEL,)),
-    labels=LABELS,
+_FORMAT: Final = ListingFormat(
+    kind="csv",
+    image=("file_name",),
+    text=("text transcription",),
+    label=(_LABEL,),
+    find_label=find_by_word(LABELS),
+    label_words="1 or 0",
     boundary="the folder of its listing",
     delimiters="\t,",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PartOfRows:
-    """Every tenth row of a listing, or the others."""
-
-    is_validation: bool
-
-    def has_labels(self, file: TextFile) -> bool:
-        """Whether the whole listing has."""
-        return _FORMAT.has_labels(file)
-
-    def companions(self, file: TextFile) -> Sequence[TextFile]:
-        """None."""
-        return _FORMAT.companions(file)
-
-    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
-        """Scan the whole listing and note what is wrong with the rows of this part."""
-        memes = _FORMAT.read_memes(file, folder, _RowErrorsOfPart(errors, self))
-        return memes and memes.without({row for _, row in memes.places() if not self.has(row)})
-
-    def has(self, row: int) -> bool:
-        """Whether a row is of this part."""
-        return (row % VALIDATION_ROWS == 0) is self.is_validation
-
-
-class _RowErrorsOfPart(RowErrors):
-    """Passes on the row errors of a part."""
-
-    def __init__(self, others: RowErrors, part: _PartOfRows) -> None:
-        super().__init__()
-        self._others, self._part = others, part
-
-    def add_file_error(self, line: str) -> None:
-        self._others.add_file_error(line)
-
-    def add(self, path: Path, row: int, fault: str) -> None:
-        if self._part.has(row):
-            self._others.add(path, row, fault)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _GoldFormat:
-    """A listing whose labels stand in a file of their own."""
-
-    labels: TextFile
-
-    def has_labels(self, file: TextFile) -> bool:  # noqa: ARG002
-        """They are in the other file."""
-        return True
-
-    def companions(self, file: TextFile) -> Sequence[TextFile]:  # noqa: ARG002
-        """The labels."""
-        return (self.labels,)
-
-    def read_memes(self, file: TextFile, folder: Path, errors: RowErrors) -> MemeFile | None:
-        """Scan both files."""
-        if not check_text(self.labels, "a picture and its labels a line", errors):
-            return None
-        gold: dict[str, Label] = {}
-        for record in self.labels.records():
-            name, _, values = record.data.decode().strip().partition("\t")
-            spelled, _, _ = values.partition("\t")
-            if name and (label := LABELS.get(spelled.strip())) is not None:
-                gold[name.strip()] = label
-            elif name:
-                errors.add_file_error(
-                    f"{self.labels.path}, row {record.row}: unknown label, {spelled!r}; it must be 1 or 0"
-                )
-        return dataclasses.replace(_FORMAT, gold=gold).read_memes(file, folder, errors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +79,11 @@ class _MamiLayout(Layout):
     ) -> Iterator[Listing]:
         base = file.path.parent
         if _LABEL in _peek_columns(file):
-            in_parts = split != "test" and not whole
-            form = _PartOfRows(is_validation=split == "validation") if in_parts else _FORMAT
-            yield Listing(split, file, form, base)
+            is_part = split != "test" and not whole
+            has_row = functools.partial(_is_of_split, split) if is_part else _FORMAT.has_row
+            yield Listing(split, file, dataclasses.replace(_FORMAT, has_row=has_row), base)
         elif labels := self._open_gold(file, errors):
-            yield Listing(split, file, _GoldFormat(labels=labels), base)
+            yield Listing(split, file, dataclasses.replace(_FORMAT, label_file=labels), base)
         elif required:
             errors.add_file_error(f"{file.path}: no column {_LABEL!r}, and no {GOLD_LABELS} beside it")
 
@@ -167,12 +102,12 @@ def _find_listing(directory: Path, split: Split) -> Path | None:
     return None
 
 
-def _peek_columns(file: TextFile) -> list[str]:
-    try:
-        first = next(iter(file.lines()), "")
-    except ValueError:  # said in words by whoever reads the file
-        return []
-    return [name.strip().strip('"').casefold() for name in first.replace("\t", ",").split(",")]
+def _is_of_split(split: Split, row: int) -> bool:
+    return (row % VALIDATION_ROWS == 0) is (split == "validation")
+
+
+def _peek_columns(file: TextFile) -> set[str]:
+    return {name.strip().casefold() for name in peek_columns(functools.partial(CsvTable, delimiters="\t,"), file)}
 
 
 def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
@@ -181,10 +116,10 @@ def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
     for split in FOLDERS:
         if path := _find_listing(directory, split):
             try:
-                columns = _peek_columns(TextFile(path, directory))
-            except OSError:  # said in words by whoever reads the file
+                file = TextFile(path, directory)
+            except OSError:  # reported when the file is read
                 continue
-            if {"file_name", "text transcription"} <= set(columns):
+            if {"file_name", "text transcription"} <= _peek_columns(file):
                 found.append(str(path.relative_to(directory)))
     return found
 

@@ -1,7 +1,4 @@
-"""What a labelled meme is, in which splits memes come, and how everything wrong with them is told at once.
-
-Does not know any file format.
-"""
+"""Labelled memes, and the errors that list everything wrong with a data folder at once."""
 
 from __future__ import annotations
 
@@ -23,14 +20,14 @@ MAX_ROW_ERROR_CHARS: Final = 2_000  # of one line: a value may be as long as a f
 
 
 class Label(enum.IntEnum):
-    """What a meme is; offensive is the positive class of every metric."""
+    """The label of a meme; offensive is the positive class of every metric."""
 
     NON_OFFENSIVE = 0
     OFFENSIVE = 1
 
     @property
     def word(self) -> str:
-        """As people read it."""
+        """The label in messages and reports: "offensive" or "non-offensive"."""
         return self.name.lower().replace("_", "-")
 
 
@@ -42,10 +39,9 @@ class Meme:
         image_path: The picture, inside the data folder.
         text: The caption exactly as the file has it; may be empty.
         label: Offensive or not.
-        file: Name of the file that lists it.
-        row: In JSON lines, the number of the line. In a CSV, the number of the record, the header being 1, as a
-            spreadsheet shows it: a caption that spans several lines is one record, a blank line is one too.
-        folder: The data folder, which no link may leave; anywhere if not given.
+        file: Name of the file that lists the meme.
+        row: Number of its row there, see ``table.Row``.
+        folder: The data folder, which no link may leave; if not given, links may lead anywhere.
     """
 
     image_path: Path
@@ -57,20 +53,20 @@ class Meme:
 
     @property
     def where(self) -> str:
-        """Where it is listed, as an error names it."""
+        """File and row, as an error names them."""
         return f"{self.file}, row {self.row}"
 
     def read_picture(self) -> bytes:
-        """The bytes of its picture; raises ``OSError``, see ``open_regular``."""
+        """Read the bytes of the picture; raises ``OSError``, see ``open_regular``."""
         return read_picture(self.image_path, root=self.folder)
 
 
 class DataError(MemeguardError):
-    """Everything that is wrong with a data folder, one line each, under a line that counts them.
+    """Everything that is wrong with a data folder, a line each, below a line that counts them.
 
     Attributes:
-        row_errors: Lines that read ``file, row N: what, value``; the row is left out where it is the file itself.
-        num_more: How many more were found and are not listed.
+        row_errors: Lines that read ``file, row N: what, value``; without a row if the file itself is wrong.
+        num_more: How many more were found than are listed.
     """
 
     def __init__(self, row_errors: Sequence[str], *, num_more: int = 0, note: str = "") -> None:
@@ -82,48 +78,51 @@ class DataError(MemeguardError):
 
 
 class RowErrors:
-    """Gathers what is wrong with a data folder; lists ``MAX_ROW_ERRORS`` lines and counts the others.
+    """Collects what is wrong with a data folder; keeps ``MAX_ROW_ERRORS`` lines and counts the others.
 
     Args:
-        max_skipped: Up to so many memes with row errors are left out instead of refusing the folder.
+        max_skipped: How many memes with row errors may be left out; the folder is refused if there are more.
     """
 
     def __init__(self, *, max_skipped: int = 0) -> None:
         self._lines: list[str] = []
         self._num = self._num_fatal = 0
         self._max_skipped = max_skipped
-        self._row_errors: dict[tuple[Path, int], list[str]] = {}
+        self._rows: dict[tuple[Path, int], list[str]] = {}
 
     def __len__(self) -> int:
         return self._num
 
     def add_file_error(self, line: str) -> None:
-        """Note one fault of a file or a folder, ``file: what, value``."""
+        """Add what is wrong with a file or a folder, ``file: what, value``."""
         if line in self._lines:  # one file may be read for two splits
             return
         self._num_fatal += 1
         self._note(line)
 
     def add(self, path: Path, row: int, fault: str) -> None:
-        """Note what is wrong with one meme, ``what, value``: the file that lists it, the row, the fault."""
+        """Add what is wrong with a row of the file ``path``, ``what, value``."""
         self._note(f"{path}, row {row}: {fault}")
-        if self._max_skipped and len(self._row_errors) <= self._max_skipped:  # one too many is enough to know
-            self._row_errors.setdefault((path, row), []).append(fault)
+        if self._max_skipped and len(self._rows) <= self._max_skipped:  # one too many is enough to know
+            self._rows.setdefault((path, row), []).append(fault)
 
     def skipped_rows(self, path: Path) -> Collection[int]:
-        """Rows of a file that are left out."""
-        return {row for listing, row in self._row_errors if listing == path}
+        """Numbers of the rows of a file that are left out."""
+        return {row for listing, row in self._rows if listing == path}
 
     def skipped(self) -> tuple[str, ...]:
         """A line for each meme that is left out, ``file, row N: what, value``; no folder is named."""
-        return tuple(f"{path.name}, row {row}: {'; '.join(faults)}" for (path, row), faults in self._row_errors.items())
+        return tuple(f"{path.name}, row {row}: {'; '.join(faults)}" for (path, row), faults in self._rows.items())
 
     def raise_any(self) -> None:
-        """Raise one ``DataError`` of all that was noted, unless nothing was or every faulty meme may be left out."""
-        too_many = len(self._row_errors) > self._max_skipped
+        """Raise one ``DataError`` of everything noted, unless nothing was or all faulty memes may be left out."""
+        too_many = len(self._rows) > self._max_skipped
         if self._num_fatal or (self._num and (too_many or not self._max_skipped)):
-            note = f"; at most {self._max_skipped} memes may be left out" if too_many else ""
-            raise DataError(self._lines, num_more=self._num - len(self._lines), note=note)
+            raise self.make_error(f"; at most {self._max_skipped} memes may be left out" if too_many else "")
+
+    def make_error(self, note: str = "") -> DataError:
+        """A ``DataError`` of everything noted; ``note`` follows its first line."""
+        return DataError(self._lines, num_more=self._num - len(self._lines), note=note)
 
     def _note(self, line: str) -> None:
         self._num += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from memes.csv_listing import CsvFormat
+from memes.listing_format import ListingFormat, find_by_word
 from memes.listings import Layout, LayoutKind, list_listings
 from memes.meme import SPLITS, Label
 
@@ -33,9 +33,14 @@ LABELS: Final = {
     "non-offensive": Label.NON_OFFENSIVE,
 }
 
-_IMAGE_NAME, _SENTENCE, _LABEL = COLUMNS
-_FORMAT: Final = CsvFormat(
-    columns=((_IMAGE_NAME,), (_SENTENCE,), (_LABEL,)), labels=LABELS, boundary=f"the folder {IMAGE_FOLDER}"
+_FORMAT: Final = ListingFormat(
+    kind="csv",
+    image=COLUMNS[:1],
+    text=COLUMNS[1:2],
+    label=COLUMNS[2:],
+    find_label=find_by_word(LABELS),
+    label_words=f"one of {', '.join(LABELS)}",
+    boundary=f"the folder {IMAGE_FOLDER}",
 )
 
 

@@ -20,22 +20,24 @@ if TYPE_CHECKING:
 
     from memes.listings import Layout
     from memes.meme import RowErrors
-    from memes.meme_file import MemeFile
+    from memes.meme_table import MemeTable
 
 
-def check_pictures(layout: Layout, files: Collection[MemeFile], errors: RowErrors) -> None:
+def check_pictures(layout: Layout, files: Collection[MemeTable], errors: RowErrors) -> None:
     """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
     if layout.image_folder and (wrong := _find_folder_fault(layout.directory, layout.image_folder)):
         errors.add_file_error(f"{layout.directory}: {wrong}")
         return
-    paths, again = itertools.tee(itertools.chain.from_iterable(memes.image_paths() for memes in files))
-    places = itertools.chain.from_iterable(((memes, *place) for place in memes.places()) for memes in files)
+    paths = itertools.chain.from_iterable(memes.image_paths() for memes in files)
+    places = itertools.chain.from_iterable(
+        zip(itertools.repeat(memes.path), memes.rows, memes.image_names(), strict=False) for memes in files
+    )
     check = functools.partial(find_fault, root=layout.directory)
-    faults = stream_pictures(check, again, title="Checking pictures", total=sum(map(len, files)))
-    for (memes, listing, row), path, fault in zip(places, paths, faults, strict=True):
+    faults = stream_pictures(check, paths, title="Checking pictures", total=sum(map(len, files)))
+    for (listing, row, name), fault in zip(places, faults, strict=True):
         if fault:
             what, why = fault
-            errors.add(listing, row, f"{what}, {memes.describe_picture(path)}{why}")
+            errors.add(listing, int(row), f"{what}, {name!r}{why}")
 
 
 def _find_folder_fault(directory: Path, name: str) -> str | None:

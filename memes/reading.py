@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memes.listings import Layout
-    from memes.meme_file import MemeFile
+    from memes.meme_table import MemeTable
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class Skipping:
     skipped: tuple[str, ...] = ()
 
 
-def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> MemeFile:
+def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> MemeTable:
     """Read one split in the order of its file.
 
     Args:
@@ -61,7 +61,7 @@ def read_splits(
     others: bool = True,
     verify_images: bool = True,
     skipping: Skipping | None = None,
-) -> dict[str, MemeFile]:
+) -> dict[str, MemeTable]:
     """Read several splits, decoding every picture, so that nothing can fail later.
 
     Args:
@@ -92,7 +92,7 @@ def data_hash(directory: Path) -> str:
     digest, num_files = hashlib.sha256(), 0
     if layout := find_layout(directory, errors):
         for listing in layout.open_listings(SPLITS, errors):
-            for file in (listing.file, *listing.format.companions(listing.file)):
+            for file in listing.format.files(listing.file):
                 # The length keeps neighbouring files apart.
                 digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
                 for block in file.blocks():
@@ -113,7 +113,7 @@ def find_ignored(directory: Path) -> list[str]:
     ignored: list[str] = []
     if layout := find_layout(directory, errors):
         listings = list(layout.open_listings(SPLITS, errors))
-        read = {file.path for one in listings for file in (one.file, *one.format.companions(one.file))}
+        read = {file.path for one in listings for file in one.format.files(one.file)}
         ignored = layout.find_ignored(read)
     errors.raise_any()
     return ignored
@@ -128,9 +128,9 @@ def _known_splits(names: Collection[str]) -> list[Split]:
 
 def _read(
     directory: Path, required: Collection[Split], *, others: bool, verify_images: bool, skipping: Skipping
-) -> dict[str, MemeFile]:
+) -> dict[str, MemeTable]:
     errors = RowErrors(max_skipped=skipping.max_memes)
-    memes: dict[str, MemeFile] = {}
+    memes: dict[str, MemeTable] = {}
     if layout := find_layout(directory, errors):
         for listing in layout.open_listings(SPLITS if others else required, errors, required=required):
             if found := listing.format.read_memes(listing.file, listing.base, errors):

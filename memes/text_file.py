@@ -1,7 +1,4 @@
-"""Read a text file piece by piece, and single pieces anew, without ever holding the whole of it.
-
-Does not know what the text says.
-"""
+"""Open UTF-8 text files that list memes, and read them a line or a block at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import codecs
 import functools
 import os
 import weakref
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from memeguard.regular_file import open_regular
 
@@ -24,31 +21,15 @@ MAX_LINE_BYTES: Final = 16 << 20  # more than any caption; a file of zeros would
 _BLOCK_BYTES: Final = 1 << 20
 
 
-class Record(NamedTuple):
-    """One record of a file.
-
-    Attributes:
-        row: Its number, from 1.
-        start: Offset of its first byte.
-        data: Its bytes, line end included.
-    """
-
-    row: int
-    start: int
-    data: bytes
-
-
 class TextFile:
-    """A file that stays open, so that one put in its place later does not matter; closed with its last user.
-
-    ``read`` may be called from several threads at once; a copy and a pickle open the path anew.
+    """An open text file. A file that replaces it on disk is not read; it is closed with its last reference.
 
     Args:
         path: A regular file of at most ``MAX_LISTING_BYTES``.
         root: A folder that no link may leave; see ``open_regular``.
 
     Raises:
-        OSError: It cannot be opened, or is refused.
+        OSError: The file cannot be opened, or ``open_regular`` refuses it.
     """
 
     def __init__(self, path: Path, root: Path | None = None) -> None:
@@ -56,56 +37,35 @@ class TextFile:
         self._fd = open_regular(path, max_bytes=MAX_LISTING_BYTES, root=root)
         weakref.finalize(self, os.close, self._fd)
 
-    def __reduce__(self) -> tuple[type[TextFile], tuple[Path, Path | None]]:
-        return TextFile, (self.path, self.root)
-
     @property
     def num_bytes(self) -> int:
         """Size of the file now."""
         return os.fstat(self._fd).st_size
 
-    def read(self, start: int, num_bytes: int) -> bytes:
-        """Up to ``num_bytes`` from offset ``start``; fewer where the file ends."""
-        return os.pread(self._fd, num_bytes, start)
-
     def blocks(self) -> Iterator[bytes]:
         """The whole file, a MiB at a time."""
         start = 0
-        while block := self.read(start, _BLOCK_BYTES):
+        while block := os.pread(self._fd, _BLOCK_BYTES, start):
             yield block
             start += len(block)
 
     def lines(self) -> Iterator[str]:
-        """Every line with its end, be it LF, CRLF or CR, without the byte order mark. One caller at a time.
+        """Every line with its end (LF, CRLF or CR), without the byte order mark; each call starts over for all.
 
         Raises:
-            ValueError: The file is not UTF-8, or a line is too long; ``check_text`` says so in words.
+            ValueError: The file is not UTF-8, or a line is too long; ``check_text`` reports where.
         """
         os.lseek(self._fd, 0, os.SEEK_SET)
         with open(self._fd, encoding="utf-8-sig", newline="", closefd=False) as stream:
-            longest = MAX_LINE_BYTES + _BLOCK_BYTES  # ``check_text`` looks once a block
+            longest = MAX_LINE_BYTES + _BLOCK_BYTES  # ``check_text`` checks the length once a block
             for line in iter(functools.partial(stream.readline, longest + 1), ""):
                 if len(line) > longest:
                     raise ValueError(f"a line has over {MAX_LINE_BYTES} bytes, the limit")
                 yield line
 
-    def records(self) -> Iterator[Record]:
-        """Every line as a record, blank ones included."""
-        start = self.text_start
-        for row, line in enumerate(self.lines(), 1):
-            record = Record(row, start, line.encode())
-            yield record
-            start += len(record.data)
-
-    @property
-    def text_start(self) -> int:
-        """Offset of the first byte after the byte order mark, if there is one."""
-        mark = codecs.BOM_UTF8
-        return len(mark) if self.read(0, len(mark)) == mark else 0
-
 
 def open_text(path: Path, errors: RowErrors, root: Path | None = None) -> TextFile | None:
-    """Open a file that lies in ``root``, if that is given, or note why it cannot be."""
+    """Open a text file, or note in ``errors`` why it cannot be opened; arguments as in ``TextFile``."""
     try:
         return TextFile(path, root)
     except FileNotFoundError:
@@ -116,7 +76,16 @@ def open_text(path: Path, errors: RowErrors, root: Path | None = None) -> TextFi
 
 
 def check_text(file: TextFile, expected: str, errors: RowErrors) -> bool:
-    """Tell whether the file is UTF-8 without NUL bytes, having noted why not, or that ``expected`` is missing."""
+    """Check that a file is UTF-8 text without NUL bytes, and note in ``errors`` why not.
+
+    Args:
+        file: The file, which is read as a whole.
+        expected: What should be in the file, for the error of an empty one.
+        errors: Where to note what is wrong.
+
+    Returns:
+        Whether the file can be read as text; true for an empty one.
+    """
     try:
         fault, blank = _scan(file)
     except OSError as error:
@@ -129,7 +98,7 @@ def check_text(file: TextFile, expected: str, errors: RowErrors) -> bool:
 
 
 def _scan(file: TextFile) -> tuple[str, bool]:
-    """What makes the bytes unreadable, if anything does, and whether there is nothing but white space."""
+    """What makes the bytes unreadable (empty if nothing does), and whether the file is all white space."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset, line, line_start, nul, blank = 0, 1, 0, "", True
     try:
@@ -146,7 +115,7 @@ def _scan(file: TextFile) -> tuple[str, bool]:
                 return nul or f"line {line} has over {MAX_LINE_BYTES} bytes, the limit", False
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        # It was given what it had kept of the block before, and it keeps that when it fails.
+        # The decoder prepends what it had kept of the block before, and keeps it when it fails.
         start = offset - len(decoder.getstate()[0]) + error.start
         return f"not UTF-8, byte 0x{error.object[error.start]:02x} at offset {start}", False
     return nul, blank

@@ -1,1 +1,1 @@
-"""Memes in bulk: a folder or a list of them in, one file of verdicts out."""
+"""Bulk scoring: a folder or a list of memes in, one file of predictions out."""

@@ -1,7 +1,4 @@
-"""What keeps a job from being done, and what keeps one meme of it from being judged.
-
-Knows nothing of exit statuses, nor of what a model makes of a meme.
-"""
+"""Errors of a scoring job."""
 
 from __future__ import annotations
 
@@ -9,28 +6,10 @@ from memeguard.errors import MemeError, MemeguardError
 
 
 class ScoringError(MemeguardError):
-    """The job cannot be begun, gone on with or finished."""
+    """The job cannot be started, resumed or finished."""
 
 
-class MissingFileError(MemeError):
-    """There is no file where the source says that the picture is."""
-
-    code = "missing_file"
-
-
-class UnreadableFileError(MemeError):
-    """Something is there, but it cannot be read."""
-
-    code = "unreadable_file"
-
-
-class InvalidRowError(MemeError):
-    """A row of a list does not say which meme is meant."""
-
-    code = "invalid_row"
-
-
-class NoVerdictError(MemeError):
-    """The network's answer is no number."""
+class NoPredictionError(MemeError):
+    """The network's answer for a meme is not a number."""
 
     code = "no_verdict"

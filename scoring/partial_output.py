@@ -1,8 +1,7 @@
-"""Keep what has been scored so far, such that a job that is killed at any moment goes on where it was.
+"""Keep the rows of an unfinished job, so that a job that is killed at any moment can be resumed.
 
-A hidden folder beside the output holds what the job is (job.json), the rows (rows.csv) and a journal: a line for each
-point up to which the rows are safely on disk. What came after the last such point is cut off. Does not know what the
-rows say.
+A hidden folder beside the output holds the description of the job (job.json), the rows (rows.csv) and a journal: a line
+for each point up to which the rows are safely on disk. Whatever follows the last such point is cut off.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from filelock import lock_descriptor
 
 from memes.atomic_file import write_whole_json
 from scoring.errors import ScoringError
-from scoring.verdict_row import HEADER
+from scoring.output_row import HEADER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +32,10 @@ class Progress:
     """What is safely on disk.
 
     Attributes:
-        num_memes: How many have been dealt with.
-        num_bytes: Of ROWS.
+        num_memes: How many memes have a row.
+        num_bytes: Size of ROWS.
         predictions: How many memes got each label.
-        errors: How many could not be judged, by code.
+        errors: How many memes could not be scored, by error code.
     """
 
     num_memes: int = 0
@@ -49,11 +48,11 @@ class PartialOutput:
     """The rows of an unfinished job, held by one process at a time.
 
     Args:
-        folder: Where it keeps them; need not exist.
+        folder: The folder of the rows; created if it does not exist.
 
     Raises:
-        OSError: The folder cannot be made.
-        ScoringError: Another process holds it.
+        OSError: The folder cannot be created.
+        ScoringError: Another process has locked it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,7 +79,7 @@ class PartialOutput:
         return self.folder / ROWS
 
     def begin(self, job: dict[str, Any]) -> None:
-        """Go on with ``job``, or begin it; raises ``ScoringError`` if the folder holds another one."""
+        """Start or resume ``job``; raises ``ScoringError`` if the folder holds another job."""
         path = self.folder / JOB
         if path.exists():
             require_same_job(_read_json(path), job, f"{self.folder} holds an interrupted job")
@@ -92,7 +91,7 @@ class PartialOutput:
             self.append(HEADER, Progress())
 
     def append(self, lines: str, progress: Progress) -> None:
-        """Add rows; on return they, and the counts of ``progress``, are on disk for good."""
+        """Add rows; on return they and the counts of ``progress`` are safely on disk."""
         data = lines.encode()
         _write(self._rows, data)
         os.fsync(self._rows)
@@ -102,16 +101,16 @@ class PartialOutput:
         self.progress = progress
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder and all that is in it."""
         shutil.rmtree(self.folder)
 
     def empty(self) -> None:
-        """Forget what is there."""
-        for name in (JOB, JOURNAL, ROWS):  # without JOB the others would be taken for another job's
+        """Drop the job and its rows."""
+        for name in (JOURNAL, ROWS, JOB):  # JOB last: rows without it would be taken for those of the next job
             (self.folder / name).unlink(missing_ok=True)
 
     def _find_last(self) -> bool:
-        """Cut off what came after the last entry of the journal; False if there is none."""
+        """Cut off what follows the last entry of the journal; False if there is no entry."""
         size, safe = os.fstat(self._rows).st_size, 0
         for line in (self.folder / JOURNAL).read_bytes().splitlines(keepends=True):
             try:
@@ -124,7 +123,7 @@ class PartialOutput:
             self.progress, safe = entry, safe + len(line)
         if size < self.progress.num_bytes:
             raise ScoringError(f"{self.rows} is damaged: it has {size} bytes, {JOURNAL} says "
-                               f"{self.progress.num_bytes}; remove {self.folder} to begin anew")  # fmt: skip
+                               f"{self.progress.num_bytes}; remove {self.folder} to start over")  # fmt: skip
         os.ftruncate(self._journal, safe)
         os.ftruncate(self._rows, self.progress.num_bytes)
         return safe > 0
@@ -140,7 +139,7 @@ def require_same_job(found: object, job: dict[str, Any], where: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See to it that names in ``folder`` survive a loss of power."""
+    """Make sure that the names in ``folder`` survive a loss of power."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -153,7 +152,7 @@ def _open(path: Path) -> int:
 
 
 def _write(fd: int, data: bytes) -> None:
-    while data:  # a disk that is nearly full takes a part
+    while data:  # a disk that is nearly full may take a part only
         data = data[os.write(fd, data) :]
 
 
@@ -161,4 +160,4 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ScoringError(f"{path} is damaged: {error}; remove it to begin anew") from error
+        raise ScoringError(f"{path} is damaged: {error}; remove it to start over") from error

@@ -19,7 +19,7 @@ from evaluation.metrics import compute_auroc
 from memeguard.bundle_source import open_bundle
 from memeguard.runtimes import load_predictor
 from memes.augmentation import blank_picture
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 from memes.misreading import misread
 from memes.reading import read_split
 

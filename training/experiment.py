@@ -17,7 +17,7 @@ from memeguard.config import HeadConfig, ModelConfig
 from memeguard.predictor import MemePreparer
 from memeguard.torch_runtime import TorchPredictor
 from memes.meme import Label
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 from memes.preparing import check_captions
 from training.backbones import load_backbone
 from training.calibration import undo_class_weights

@@ -17,7 +17,7 @@ from transformers import CLIPModel
 from memeguard.bundle import load_bundle
 from memeguard.bundle_files import read_report
 from memeguard.torch_runtime import TorchPredictor
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 from memes.misreading import misread
 from memes.reading import read_split
 from training.backbones import COMPACT_FOLDER, BackboneError, load_backbone, load_tokenizer, loading

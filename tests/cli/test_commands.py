@@ -96,7 +96,7 @@ def test_options_without_presets_have_the_defaults_of_their_settings() -> None:
 
 
 def test_scoring_has_the_defaults_of_its_settings() -> None:
-    from scoring.job import ScoringSettings  # noqa: PLC0415 - not before the imports of the help are looked at
+    from scoring.settings import ScoringSettings  # noqa: PLC0415 - not before the imports of the help are looked at
 
     options = options_of("score")
     for field in dataclasses.fields(ScoringSettings):

@@ -10,7 +10,7 @@ import pytest
 from evaluation.baselines import score_with_majority, score_with_tfidf
 from evaluation.metrics import Metrics, measure_scores
 from memes.meme import Label, Meme
-from memes.meme_file import label_array
+from memes.meme_table import label_array
 
 
 def majority_baseline(train: list[Meme], held_out: list[Meme]) -> Metrics:

@@ -64,7 +64,7 @@ def start(source: Path, model: Path, out: Path, *more: object, **options: Any) -
 
 
 def read_rows(out: Path) -> list[dict[str, str]]:
-    """The rows of a CSV of verdicts."""
+    """The rows of a CSV of predictions."""
     with out.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -78,5 +78,5 @@ def memes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """Where the verdicts shall be."""
+    """The output file."""
     return tmp_path / "out" / "verdicts.csv"

@@ -1,4 +1,4 @@
-"""`memeguard score` gives the model's verdict on every meme that can be judged, and says why of the others."""
+"""`memeguard score` writes the model's prediction for every meme, or the error that the meme got instead."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pyarrow import parquet
 
 from memeguard.regular_file import MAX_PICTURE_BYTES
 from memeguard.runtimes import load_predictor
-from scoring.judging import judge
-from scoring.picture_folder import read_folder
+from memes.picture_folder import read_folder
+from scoring.inference import predict_memes
 from tests.scoring.conftest import draw, read_rows, score, write_list
 from tests.training.full_disk import largest_file
 
@@ -27,7 +27,7 @@ def names(out: Path) -> list[str]:
     return [row["image"] for row in read_rows(out)]
 
 
-def test_a_folder_is_judged_as_the_predictor_judges(memes: Path, bundle_folder: Path, out: Path) -> None:
+def test_a_folder_is_scored_as_the_predictor_predicts(memes: Path, bundle_folder: Path, out: Path) -> None:
     """One meme a batch, so that both make the same batches; a caption is the .txt beside the picture."""
     captions = {"b.png": "a caption", "sub/a.jpg": "", "ä 猫.PNG": "this is\nthe exact opposite", "nameless": ""}
     (memes / "sub").mkdir()
@@ -110,7 +110,7 @@ def test_a_bad_meme_costs_its_row_alone(memes: Path, bundle_folder: Path, out: P
         "text_too_long", "missing_part", "invalid_row", "missing_part", "unreadable_file", "invalid_row",
         "invalid_row", "",
     ]  # fmt: skip
-    assert "19 could not be judged" in result.stdout
+    assert "19 could not be scored" in result.stdout
     assert all(bool(row["prediction"]) == bool(row["logit"]) == (not row["error"]) for row in read_rows(out))
     assert all(bool(row["detail"]) == bool(row["error"]) for row in read_rows(out))
 
@@ -220,15 +220,13 @@ def test_a_full_disk_loses_nothing(bundle_folder: Path, out: Path, tmp_path: Pat
     assert again.read_bytes() == whole
 
 
-def test_sorting_names_does_not_need_them_in_memory(
-    memes: Path, bundle_folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scoring.picture_folder._RUN_LENGTH", 3)
-    written = [f"{number:03}.png" for number in range(20)]
-    for name in random.Random(0).sample(written, 20):
-        (memes / name).write_bytes(draw(0))
-    assert score(memes, bundle_folder, out).exit_code == 0
-    assert names(out) == written
+def test_a_folder_is_read_in_the_order_of_its_names(memes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names are sorted across the parts in which they are read; a name may hold any byte but a slash."""
+    monkeypatch.setattr("memes.picture_folder._LINES_AT_ONCE", 3)
+    written = sorted([*(b"%03d.png" % number for number in range(20)), b"a\n.png", b"b\\n.png", b"\xff\x80.png"])
+    for name in random.Random(0).sample(written, len(written)):
+        (memes / os.fsdecode(name)).write_bytes(draw(0))
+    assert [meme.path for meme in read_folder(memes).memes()] == [os.fsencode(memes) + b"/" + name for name in written]
 
 
 def test_what_leads_elsewhere_or_never_ends_costs_its_row_alone(memes: Path, bundle_folder: Path, out: Path) -> None:
@@ -293,8 +291,7 @@ def test_an_archive_that_is_no_file_is_not_opened(
 def test_row_errors_hold_on_to_nothing(memes: Path, bundle_folder: Path) -> None:
     (memes / "a.png").write_bytes(draw(0))
     (memes / "a.txt").write_bytes(b"x" * (2 << 20))
-    with read_folder(memes) as source:
-        (item,) = source.items()
-        assert item.fault
-        list(judge(iter([item]), load_predictor(bundle_folder, runtime="torch"), batch_size=1, advance=int))
-    assert (item.fault.__traceback__, item.fault.__cause__, item.fault.__context__) == (None, None, None)
+    (meme,) = read_folder(memes).memes()
+    assert meme.error
+    list(predict_memes(iter([meme]), load_predictor(bundle_folder, runtime="torch"), batch_size=1, advance=int))
+    assert (meme.error.__traceback__, meme.error.__cause__, meme.error.__context__) == (None, None, None)

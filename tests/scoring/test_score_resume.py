@@ -1,4 +1,4 @@
-"""A job that is interrupted anywhere and gone on with ends as one that never stopped, to the last byte."""
+"""A job that is interrupted anywhere and resumed writes the same bytes as one that never stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["csv", "parquet"])
 def whole(request: pytest.FixtureRequest, source: Path, bundle_folder: Path,
           tmp_path_factory: pytest.TempPathFactory) -> Path:  # fmt: skip
-    """The verdicts of a job that nobody interrupted; nobody may change them."""
+    """The output of a job that nobody interrupted; nobody may change them."""
     out = tmp_path_factory.mktemp("whole") / f"verdicts.{request.param}"
     process = start(source, bundle_folder, out)
     assert (process.communicate(timeout=200)[0], process.returncode)[1] == 3
@@ -60,14 +60,14 @@ def test_a_job_killed_again_and_again_writes_the_same_bytes(
     process = start(source, bundle_folder, out)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 3
-    assert "going on after " in errors or "is complete" in errors
+    assert "resuming after " in errors or "is complete" in errors
     assert out.read_bytes() == whole.read_bytes()
     assert out.with_name(f"{out.name}.json").read_bytes() == whole.with_name(f"{out.name}.json").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, f"{out.name}.json"]
 
 
 @pytest.mark.parametrize("event", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_says_how_to_resume(
     source: Path, bundle_folder: Path, tmp_path: Path, event: signal.Signals
 ) -> None:
     out = tmp_path / "verdicts.csv"
@@ -78,14 +78,14 @@ def test_an_interruption_says_how_to_go_on(
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - begun < 10
     assert process.returncode == {signal.SIGINT: 1, signal.SIGTERM: 143}[event]
-    assert "interrupted; the same command goes on" in errors
+    assert "interrupted; run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert not out.exists()
 
 
 @pytest.fixture
 def interrupted(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the verdicts would be; of two chunks one was written before the disk was full."""
+    """The output of a job; one chunk of two was written before the disk was full."""
     write_list(tmp_path / "memes", 1500)
     out = tmp_path / "verdicts.csv"
     with monkeypatch.context() as patch:
@@ -113,12 +113,12 @@ def test_what_was_torn_is_cut_off(interrupted: Path, bundle_folder: Path, tmp_pa
     source = tmp_path / "memes" / "list.csv"
     result = score(source, bundle_folder, interrupted)
     assert result.exit_code == 3
-    assert "going on after 1,024 of 1,500 memes" in result.stderr
+    assert "resuming after 1,024 of 1,500 memes" in result.stderr
     score(source, bundle_folder, tmp_path / "other.csv")
     assert interrupted.read_bytes() == (tmp_path / "other.csv").read_bytes()
 
 
-def test_another_job_is_not_gone_on_with(interrupted: Path, bundle_folder: Path, tmp_path: Path) -> None:
+def test_another_job_is_not_resumed(interrupted: Path, bundle_folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "memes" / "list.csv"
     rows = tmp_path / ".verdicts.csv.partial" / "rows.csv"
     before = rows.read_bytes()
@@ -131,7 +131,7 @@ def test_another_job_is_not_gone_on_with(interrupted: Path, bundle_folder: Path,
     assert rows.read_bytes() == before
     result = score(source, bundle_folder, interrupted, "--no-resume")
     assert result.exit_code == 3
-    assert "going on" not in result.output
+    assert "resuming" not in result.output
     assert json.loads(interrupted.with_name("verdicts.csv.json").read_text())["job"]["memes"] == 1501
 
 

@@ -1,22 +1,19 @@
-"""Read a folder of pictures as memes, captions from the .txt files beside them.
-
-Does not know whether a file is a picture indeed: a name that ends like one is enough.
-"""
+"""Read a folder of pictures as memes without labels; captions are in the .txt files beside the pictures."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import heapq
 import itertools
 import os
-import tempfile
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
-from memeguard.errors import MemeError, TextTooLongError
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from memeguard.errors import MemeError, TextTooLongError, detached
 from memeguard.regular_file import RefusedFileError, read_regular
-from scoring.errors import UnreadableFileError
-from scoring.meme_source import Item, Source, is_our_trouble, let_go
+from memes.source import Source, SourceMeme, UnreadableFileError, is_machine_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,36 +26,35 @@ _ENDINGS: Final = frozenset(
 )
 _CAPTION: Final = b".txt"
 _MAX_CAPTION_BYTES: Final = 1 << 20
-_RUN_LENGTH: Final = 100_000  # names sorted in memory at once
+_LINES_AT_ONCE: Final = 4096  # as Python objects
 
 
 def read_folder(folder: Path) -> Source:
-    """All pictures in ``folder`` and below, ordered by name; hidden ones are left out, linked folders not entered.
+    """All files in ``folder`` and below whose names end like a picture's, ordered by name.
 
-    However many there are, the names wait in a temporary file.
+    Hidden files are left out, and links to folders are not followed. A picture's name takes as much memory as it has
+    bytes, and some 30 bytes more.
 
     Raises:
         OSError: A folder cannot be read.
     """
     walk = _Walk(os.fsencode(folder))
-    listing = _sort(walk.lines())
-    digest, num_memes = hashlib.sha256(), 0
-    for line in listing:
+    lines = _sort(walk.lines())
+    digest = hashlib.sha256()
+    for line in _values(lines):
         digest.update(line)
-        num_memes += 1
     return Source(
         kind="folder",
         sha256=digest.hexdigest(),
-        num_memes=num_memes,
+        num_memes=len(lines),
         num_skipped=walk.num_skipped,
         folder=folder,
-        items=lambda: _items(os.fsencode(folder), listing),
-        close=listing.close,
+        memes=lambda: (_make_meme(os.fsencode(folder), line) for line in _values(lines)),
     )
 
 
 class _Walk:
-    """Finds the pictures of a folder, and counts what is passed by."""
+    """Finds the pictures of a folder, and counts the files that are neither pictures nor captions."""
 
     def __init__(self, folder: bytes) -> None:
         self._folder = folder
@@ -91,7 +87,7 @@ def _is_picture(entry: os.DirEntry[bytes]) -> bool:
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a loop of links; said in words by whoever reads the picture
+    except OSError:  # a loop of links; reported when the picture is read
         return False
 
 
@@ -106,37 +102,29 @@ def _find_size(path: bytes) -> int:
         return -1
 
 
-def _sort(lines: Iterable[bytes]) -> IO[bytes]:
-    """A temporary file of the sorted lines; only ``_RUN_LENGTH`` of them are held in memory."""
-    runs: list[IO[bytes]] = []
+def _sort(lines: Iterable[bytes]) -> pa.ChunkedArray:
+    """The lines in the order of their bytes; only a few thousand are held as Python objects."""
     unsorted = iter(lines)
-    while run := sorted(itertools.islice(unsorted, _RUN_LENGTH)):
-        runs.append(_spool(run))
-    merged = _spool(heapq.merge(*runs))
-    for file in runs:
-        file.close()
-    return merged
+    chunks = iter(lambda: list(itertools.islice(unsorted, _LINES_AT_ONCE)), [])
+    array = pa.chunked_array([pa.array(chunk, pa.large_binary()) for chunk in chunks], pa.large_binary())
+    return array.take(pc.sort_indices(array))
 
 
-def _spool(lines: Iterable[bytes]) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the source
-    file.writelines(lines)
-    file.seek(0)
-    return file
+def _values(lines: pa.ChunkedArray) -> Iterator[bytes]:
+    for start in range(0, len(lines), _LINES_AT_ONCE):
+        yield from lines.slice(start, _LINES_AT_ONCE).to_pylist()
 
 
-def _items(folder: bytes, listing: IO[bytes]) -> Iterator[Item]:
-    listing.seek(0)
-    for line in listing:
-        escaped, _, _ = line.partition(b"\0")
-        # In the order opposite to escaping a pair of backslashes would be halved first.
-        name = b"\\".join(part.replace(b"\\n", b"\n") for part in escaped.split(b"\\\\"))
-        image = name.decode(errors="backslashreplace")
-        path = os.path.join(folder, name)  # noqa: PTH118
-        try:
-            yield Item(image, path, folder, _read_caption(_caption_of(path), folder))
-        except MemeError as error:
-            yield Item(image, path, folder, fault=let_go(error))
+def _make_meme(folder: bytes, line: bytes) -> SourceMeme:
+    escaped, _, _ = line.partition(b"\0")
+    # In the order opposite to escaping a pair of backslashes would be halved first.
+    name = b"\\".join(part.replace(b"\\n", b"\n") for part in escaped.split(b"\\\\"))
+    image = name.decode(errors="backslashreplace")
+    path = os.path.join(folder, name)  # noqa: PTH118
+    try:
+        return SourceMeme(image, path, folder, _read_caption(_caption_of(path), folder))
+    except MemeError as error:
+        return SourceMeme(image, path, folder, error=detached(error))
 
 
 def _read_caption(path: bytes, folder: bytes) -> bytes:
@@ -150,7 +138,7 @@ def _read_caption(path: bytes, folder: bytes) -> bytes:
             raise TextTooLongError(f"text {error.strerror}") from error
         raise UnreadableFileError(f"text is {error.strerror}") from error
     except OSError as error:
-        if is_our_trouble(error):
+        if is_machine_error(error):
             raise
         raise UnreadableFileError(f"text cannot be read: {error.strerror}") from error
     return caption.removeprefix(b"\xef\xbb\xbf").strip()

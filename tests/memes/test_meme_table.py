@@ -1,4 +1,4 @@
-"""The lazy sequence of memes: what it shares with a list, and what happens to it when the file changes."""
+"""The table of a file's memes is a sequence like a list, and does not need the file any more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memes.meme import DataError, Meme
-from memes.meme_file import MemeFile
+from memes import meme_table
+from memes.meme import Meme
+from memes.meme_table import MemeTable
 from memes.reading import data_hash, read_split
 
 NUM = 50
@@ -30,12 +31,12 @@ def write(folder: Path, *, prefix: str = "caption") -> Path:
 
 
 @pytest.fixture
-def memes(tmp_path: Path) -> MemeFile:
+def memes(tmp_path: Path) -> MemeTable:
     write(tmp_path)
     return read_split(tmp_path, "train", verify_images=False)
 
 
-def test_it_is_a_sequence(memes: MemeFile) -> None:
+def test_it_is_a_sequence(memes: MemeTable) -> None:
     listed = list(memes)
     assert len(memes) == len(listed) == NUM
     assert [meme.text for meme in listed] == [f"caption\r\n{number} é" for number in range(NUM)]
@@ -51,48 +52,56 @@ def test_it_is_a_sequence(memes: MemeFile) -> None:
 
 
 @pytest.mark.parametrize("part", [slice(3, 9), slice(None, None, -2), slice(-4, None), slice(40, 400), slice(5, 5)])
-def test_a_slice_is_such_a_sequence(memes: MemeFile, part: slice) -> None:
-    assert isinstance(memes[part], MemeFile)
+def test_a_slice_is_such_a_sequence(memes: MemeTable, part: slice) -> None:
+    assert isinstance(memes[part], MemeTable)
     assert list(memes[part]) == list(memes)[part]
     assert memes[part].labels.tolist() == memes.labels[part].tolist()
 
 
-def test_labels_need_no_parsing(memes: MemeFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [int(meme.label) for meme in memes]
-    monkeypatch.setattr(memes, "_read", None)
-    assert memes.labels.tolist() == expected
-    assert (memes.labels.dtype, set(expected)) == (np.int8, {0, 1})
+def test_labels_and_rows_are_columns(memes: MemeTable) -> None:
+    assert memes.labels.tolist() == [int(meme.label) for meme in memes]
+    assert memes.labels.dtype == np.int8
+    assert set(memes.labels.tolist()) == {0, 1}
+    assert memes.rows.tolist() == [meme.row for meme in memes]
+    assert list(memes.image_paths()) == [meme.image_path for meme in memes]
 
 
-def test_a_file_put_in_its_place_changes_nothing(memes: MemeFile, tmp_path: Path) -> None:
+def test_more_memes_than_are_held_as_objects_keep_their_order(tmp_path: Path) -> None:
+    num = 2 * meme_table._ROWS_AT_ONCE + 5
+    rows = [f"{number}.png,caption {number},{number % 2}\n" for number in range(num)]
+    (tmp_path / "train.csv").write_text("path,text,label\n" + "".join(rows), "utf-8")
+    memes = read_split(tmp_path, "train", verify_images=False)
+    assert [meme.text for meme in memes] == [f"caption {number}" for number in range(num)]
+    assert [memes[number].row for number in range(0, num, 1000)] == list(range(2, num + 2, 1000))
+    assert memes[num - 9 :: -4096].rows.tolist() == memes.rows[num - 9 :: -4096].tolist()
+
+
+def test_rows_can_be_left_out(memes: MemeTable) -> None:
+    assert list(memes.without({2, 7, 99})) == [meme for meme in memes if meme.row not in {2, 7}]
+    assert memes.without(set()) is memes
+
+
+def test_a_file_that_changes_or_goes_changes_nothing(memes: MemeTable, tmp_path: Path) -> None:
     before = list(memes)
-    other = tmp_path / "other"
-    other.mkdir()
-    write(other, prefix="another").replace(tmp_path / "train.csv")
-    assert list(memes) == before
-    (tmp_path / "train.csv").unlink()
-    assert list(memes) == before
-
-
-def test_a_record_changed_in_place_is_refused(memes: MemeFile, tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_bytes(path.read_bytes().replace(b"\n7 ", b"\n8 "))
-    assert memes[6].text == "caption\r\n6 é"
-    with pytest.raises(DataError, match=r"train\.csv, row 11: changed since the file was checked"):
-        memes[7]
-    path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"row 2: changed since"):
-        memes[0]
+    assert list(memes) == before
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, prefix="another").replace(path)
+    assert list(memes) == before
+    path.unlink()
+    assert list(memes) == before
 
 
-def test_threads_may_share_it(memes: MemeFile) -> None:
+def test_threads_may_share_it(memes: MemeTable) -> None:
     expected = list(memes)
     indices = np.random.default_rng(0).integers(0, NUM, 4000).tolist()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(memes.__getitem__, indices)) == [expected[index] for index in indices]
 
 
-def test_copies_read_the_file_themselves(memes: MemeFile) -> None:
+def test_copies_have_memes_of_their_own(memes: MemeTable) -> None:
     expected = list(memes)
     copies = [copy.deepcopy(memes), pickle.loads(pickle.dumps(memes[10:20]))]  # noqa: S301 (our own)
     del memes
@@ -101,16 +110,10 @@ def test_copies_read_the_file_themselves(memes: MemeFile) -> None:
 
 
 @pytest.mark.skipif(not FDS.exists(), reason="needs Linux's list of open files")
-def test_the_file_is_closed_with_its_last_slice(tmp_path: Path) -> None:
-    def num_open() -> int:
-        return sum(os.path.realpath(link) == str(path) for link in FDS.iterdir())
-
+def test_no_file_stays_open(tmp_path: Path) -> None:
     path = write(tmp_path).resolve()
     memes = read_split(tmp_path, "train", verify_images=False)
     data_hash(tmp_path)
-    part = memes[:3]
-    del memes
-    assert num_open() == 1
-    assert len(list(part)) == 3
-    del part
-    assert num_open() == 0
+    gc.collect()
+    assert len(memes) == NUM
+    assert str(path) not in map(os.path.realpath, FDS.iterdir())

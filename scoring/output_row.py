@@ -1,7 +1,4 @@
-"""One line of the output: a meme's verdict, or why there is none.
-
-Does not know where the lines go.
-"""
+"""One line of the output: a meme's prediction, or the error that it got instead."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from scoring.errors import NoVerdictError
+from scoring.errors import NoPredictionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +20,9 @@ COLUMNS: Final = ("image", "prediction", "probability", "logit", "model", "error
 HEADER: Final = ",".join(COLUMNS) + "\n"
 _MAX_NAME_CHARS: Final = 4096  # of a path on Linux
 _MAX_DETAIL_CHARS: Final = 500
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"); a file name is a stranger's text.
+# What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection"); a file name may be anybody's text.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - their wide forms
-# What parts cells where the comma is a decimal sign; the next cell may then begin a formula.
+# What separates cells where the comma is the decimal sign; the next cell may then start a formula.
 _OTHER_SEPARATORS: Final = (";", "\t", "|")
 _CELL_FORMULA: Final = re.compile(
     rf"(^|[{re.escape(''.join(_OTHER_SEPARATORS))},])(\s*)(?=[{re.escape(''.join(_FORMULA_STARTS))}])"
@@ -33,16 +30,16 @@ _CELL_FORMULA: Final = re.compile(
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
-class VerdictRow(NamedTuple):
-    """A meme's line.
+class OutputRow(NamedTuple):
+    """The columns of a line, except the model's.
 
     Attributes:
-        image: Its picture, as the source names it.
-        prediction: The label's word; empty if there is no verdict.
+        image: The picture's name, as the source has it.
+        prediction: The predicted label's word; empty if there is an error.
         probability: Of being **non-offensive**, in [0, 1].
         logit: Of being offensive.
-        error: A ``MemeError``'s code; empty if there is a verdict.
-        detail: What is wrong, for people.
+        error: Code of a ``MemeError``; empty if there is a prediction.
+        detail: The error's message.
     """
 
     image: str
@@ -53,28 +50,28 @@ class VerdictRow(NamedTuple):
     detail: str = ""
 
 
-def make_row(image: str, outcome: Verdict | MemeError) -> VerdictRow:
-    """The line of a meme that has been judged, or cannot be."""
+def make_row(image: str, outcome: Verdict | MemeError) -> OutputRow:
+    """The row of a meme with this prediction or error."""
     name = image.encode(errors="backslashreplace").decode()
     name = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}…"
     if not isinstance(outcome, Exception):
         if math.isfinite(outcome.logit):
-            return VerdictRow(name, *outcome)
-        outcome = NoVerdictError(f"logit is {outcome.logit}; the model is of no use for this meme")
-    # Pillow's words may hold line ends, and addresses, which differ from run to run.
+            return OutputRow(name, *outcome)
+        outcome = NoPredictionError(f"logit is {outcome.logit}; the model cannot predict this meme")
+    # Pillow's messages may contain line ends, and addresses, which differ from run to run.
     detail = " ".join(_ADDRESS.sub("", str(outcome)).split()).encode(errors="backslashreplace").decode()
-    return VerdictRow(name, error=outcome.code, detail=detail[:_MAX_DETAIL_CHARS])
+    return OutputRow(name, error=outcome.code, detail=detail[:_MAX_DETAIL_CHARS])
 
 
-def format_row(row: VerdictRow, model: str, *, for_spreadsheets: bool) -> str:
+def format_row(row: OutputRow, model: str, *, for_spreadsheets: bool) -> str:
     """A line of CSV, line feed included.
 
     Args:
         row: What to write.
-        model: Which model judged.
-        for_spreadsheets: Put ``./`` before a name that would be a formula: the same file, but no formula. A name with
-            another separator is quoted, so that a spreadsheet that parts cells there does not part it; the detail,
-            which is for people, gets an apostrophe before what would begin a formula.
+        model: The start of the model's hash.
+        for_spreadsheets: Put ``./`` before a name that would be a formula: it is the same file, but no formula. A name
+            with another separator is quoted, so that a spreadsheet does not split it there. The detail gets an
+            apostrophe before whatever would start a formula.
     """
     image, detail = row.image, row.detail
     if for_spreadsheets:
@@ -89,6 +86,6 @@ def format_row(row: VerdictRow, model: str, *, for_spreadsheets: bool) -> str:
 
 def _to_csv(fields: Sequence[object]) -> str:
     line = io.StringIO()
-    # With this line end, csv quotes a field that holds a carriage return alone, too.
+    # With this line end, csv also quotes a field that contains a carriage return alone.
     csv.writer(line, lineterminator="\r\n").writerow(fields)
     return line.getvalue().removesuffix("\r\n")

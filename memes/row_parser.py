@@ -1,0 +1,66 @@
+"""Tell which picture, caption and label a row of a listing names, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memes.row_values import find_character_fault, find_picture_name, find_string_fault, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from memes.listing_format import ListingFormat
+    from memes.meme import Label
+
+
+class ParsedRow(NamedTuple):
+    """What a row says of a meme; image and label are None if it is wrong about them."""
+
+    image: str | None
+    text: str
+    label: Label | None
+    faults: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RowParser:
+    """Parses the rows of one file. With ``labels`` by picture, the column of the labels is not read."""
+
+    format: ListingFormat
+    folder: Path
+    image: str
+    text: str
+    label: str
+    labels: Mapping[str, Label] | None
+
+    def parse(self, values: Mapping[str, Any]) -> ParsedRow:
+        """Parse the values of a row by column."""
+        image, image_fault = self._parse_image(values)
+        text, text_fault = self._parse_text(values)
+        label, label_fault = self._parse_label(values, image)
+        faults = [fault for fault in (image_fault, text_fault, label_fault) if fault]
+        return ParsedRow(None if image_fault else image, text, label, faults)
+
+    def _parse_image(self, values: Mapping[str, Any]) -> tuple[str, str]:
+        if fault := find_string_fault(values, self.image):
+            return "", fault
+        spelled = values[self.image]
+        if fault := find_character_fault(spelled, self.image, is_name=True):
+            return "", fault
+        return find_picture_name(spelled, self.image, self.folder, self.format.boundary)
+
+    def _parse_text(self, values: Mapping[str, Any]) -> tuple[str, str]:
+        fault = find_string_fault(values, self.text) or find_character_fault(values[self.text], self.text)
+        return ("", fault) if fault else (values[self.text], "")
+
+    def _parse_label(self, values: Mapping[str, Any], image: str) -> tuple[Label | None, str]:
+        if self.labels is not None:
+            label = self.labels.get(image)
+            return label, "" if label is not None else f"no label for {image!r} in the file of labels"
+        if self.label not in values:
+            return None, find_string_fault(values, self.label)
+        if (label := self.format.find_label(values[self.label])) is None:
+            return None, f"unknown label, {show(values[self.label])}; it must be {self.format.label_words}"
+        return label, ""

@@ -1,1 +1,1 @@
-"""Labelled memes on disk: layouts, reading, near-duplicates."""
+"""Memes on disk: tables, layouts, folders of pictures, near-duplicates."""

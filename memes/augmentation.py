@@ -1,6 +1,6 @@
-"""Show a meme a little otherwise each time it is learnt from: misread, cropped, in other colours, without a half.
+"""Augment memes for training: misread captions, crop and recolour pictures, drop one of the two.
 
-Does not know files or networks. A meme is never mirrored, because words are in its picture.
+A picture is never mirrored, because it contains words.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
     from memeguard.captions import CaptionTokenizer
 
-MID_GREY: Final = 128  # stands for a picture that says nothing
-_MISSING: Final = 0.1  # of the captions; as many pictures; never both of one meme ("modality dropout")
-_LEFT_OUT: Final = 0.1  # of the words
-_MISREAD: Final = 0.3  # of the captions
-_MAX_RATE: Final = 0.1  # of a misread caption's characters
-_CROPPED: Final = 0.7  # of the pictures
-_SMALLEST_SIDE: Final = 0.75  # of the picture's, in a crop
-_LIGHT: Final = 0.2  # contrast and brightness change by as much, either way
+MID_GREY: Final = 128  # of a picture without content
+_MISSING: Final = 0.1  # share of captions dropped, and of pictures; never both of one meme ("modality dropout")
+_LEFT_OUT: Final = 0.1  # share of words
+_MISREAD: Final = 0.3  # share of captions
+_MAX_RATE: Final = 0.1  # share of a misread caption's characters
+_CROPPED: Final = 0.7  # share of pictures
+_SMALLEST_SIDE: Final = 0.75  # of a crop, as a share of the picture's side
+_LIGHT: Final = 0.2  # largest change of contrast and of brightness, either way
 
 
 def augment(pixels_CHW: NDArray[np.uint8], text: str, captions: CaptionTokenizer, rng: random.Random) -> PreparedMeme:
-    """One meme as it might have been posted as well.
+    """Augment one meme.
 
     Args:
-        pixels_CHW: uint8 [3, size, size]; stays as it is.
-        text: Its caption.
-        captions: Of the model.
-        rng: Decides on everything.
+        pixels_CHW: The picture, uint8 [3, size, size]; not changed.
+        text: The caption.
+        captions: The model's tokenizer.
+        rng: Source of every random choice.
     """
     missing = rng.random()
     pixels, varied = _vary_picture(pixels_CHW, rng), vary_caption(text, rng)
@@ -48,17 +48,17 @@ def augment(pixels_CHW: NDArray[np.uint8], text: str, captions: CaptionTokenizer
         varied = ""
     try:
         return PreparedMeme(pixels, captions.encode(varied))
-    except TextTooLongError:  # misread words have more pieces; as it is, the caption fits
+    except TextTooLongError:  # misread words have more tokens; the original caption fits
         return PreparedMeme(pixels, captions.encode(text))
 
 
 def blank_picture(size: int) -> NDArray[np.uint8]:
-    """A grey square, uint8 [3, size, size]."""
+    """A grey picture, uint8 [3, size, size]."""
     return np.full((3, size, size), MID_GREY, dtype=np.uint8)
 
 
 def vary_caption(text: str, rng: random.Random) -> str:
-    """Leave words out, but not all, and misread letters."""
+    """Leave out some words, but not all, and misread letters."""
     kept = " ".join(word for word in text.split() if rng.random() >= _LEFT_OUT) or text
     return misread(kept, rng, rng.uniform(0.0, _MAX_RATE)) if rng.random() < _MISREAD else kept
 

@@ -1,7 +1,4 @@
-"""Find memes that are the same in some respect: pictures, captions, or both.
-
-Does not know how memes are read, nor what is reported of them.
-"""
+"""Find memes whose pictures, captions or both are the same or nearly the same."""
 
 from __future__ import annotations
 
@@ -24,16 +21,16 @@ if TYPE_CHECKING:
 
     from memes.meme import Meme
 
-HASH_SIZE: Final = 16  # a side of the perceptual hash: 256 bits
-# Bits in which hashes of nearly the same picture may differ. Pictures saved anew lie within 8; between 8 and 20 there
-# is next to nothing in real memes, unrelated pictures differ in about 128.
+HASH_SIZE: Final = 16  # side of the perceptual hash, which has 256 bits
+# Bits in which hashes of nearly the same picture may differ. A picture saved again differs in at most 8 bits, unrelated
+# pictures in about 128; among real memes hardly any pair differs in 8 to 20.
 MAX_DISTANCE: Final = 8
-_PAIRS_AT_ONCE: Final = 2**23  # compared, 4 bytes each
+_PAIRS_AT_ONCE: Final = 2**23  # compared at once, 4 bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occurrence:
-    """Where one of several equal memes stands."""
+    """Where one of several equal memes is listed."""
 
     split: str
     file: str
@@ -44,13 +41,13 @@ class Occurrence:
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateGroup:
-    """Memes that are equal in one respect.
+    """Memes whose keys are equal.
 
     Attributes:
         occurrences: Two or more, in the order of the files.
-        within_split: Some split holds two of them.
-        across_splits: They are spread over two or more splits.
-        conflicting: Their labels differ.
+        within_split: Whether a split holds two of them.
+        across_splits: Whether two splits hold some of them.
+        conflicting: Whether their labels differ.
     """
 
     occurrences: tuple[Occurrence, ...]
@@ -61,7 +58,7 @@ class DuplicateGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """All groups of memes that are equal in one respect; a group may lie within a split and across splits at once."""
+    """All groups of memes with equal keys; a group may be both within a split and across splits."""
 
     num_groups: int
     num_within_split: int
@@ -71,11 +68,11 @@ class Duplicates:
 
 
 def find_duplicates(find_row: Callable[[int], tuple[str, Meme]], keys: Iterable[Hashable]) -> Duplicates:
-    """Group the rows whose keys are equal; a row whose key is None is like no other.
+    """Group the memes whose keys are equal; a key of None equals no other.
 
     Args:
-        find_row: Split and meme of an index into ``keys``; asked for the rows of groups alone.
-        keys: What is compared.
+        find_row: Returns split and meme of an index into ``keys``; called for members of groups only.
+        keys: A key for each meme.
     """
     indices_by_key: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
@@ -113,14 +110,13 @@ def _make_group(members: Sequence[tuple[str, Meme]]) -> DuplicateGroup:
 
 
 def hash_picture(path: Path) -> bytes:
-    """The perceptual hash (pHash, Zauner 2010) of a picture, HASH_SIZE * HASH_SIZE bits."""
-    # Equal bytes decode to equal pixels, so that the perceptual hash covers them too.
+    """The perceptual hash (pHash, Zauner 2010) of a picture, HASH_SIZE * HASH_SIZE bits; equal for equal files."""
     picture = decode_image(read_picture(path), wanted_size=CHECKED_SIZE)
     return np.packbits(imagehash.phash(picture, hash_size=HASH_SIZE).hash).tobytes()
 
 
 def group_near(hashes: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Map every hash to one that stands for its group: all that are at most MAX_DISTANCE bits apart, chains included.
+    """Map every hash to the first one of its group: hashes at most MAX_DISTANCE bits apart, chains included.
 
     Args:
         hashes: Bit strings of HASH_SIZE * HASH_SIZE bits.
@@ -139,7 +135,7 @@ def group_near(hashes: Iterable[bytes]) -> dict[bytes, bytes]:
 
 
 def normalize_text(text: str) -> str:
-    """Reduce a caption to what makes it the same caption: letters, marks, digits and emoji, one blank between words."""
+    """Normalize a caption for comparison: case-folded letters, marks, digits and emoji, one blank between words."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join("".join(char if _carries_meaning(char) else " " for char in folded).split())
 

@@ -1,4 +1,4 @@
-"""The layout of HarMeme (Pramanick et al. 2021) as it is distributed: JSON lines in annotations, pictures in images."""
+"""HarMeme's layout (Pramanick et al. 2021) as distributed: JSON lines in annotations, pictures in images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from memes.meme import RowErrors, Split
 
-# Its second edition appends _v1.
+# The second edition appends _v1.
 FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
     "train": ("train.jsonl", "train_v1.jsonl"),
     "validation": ("val.jsonl", "val_v1.jsonl"),
@@ -24,7 +24,7 @@ FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
 }
 LISTING_FOLDER: Final = "annotations"
 IMAGE_FOLDER: Final = "images"
-# How harmful a meme is; the other words of the list say whom it harms.
+# A row has a list: one of these severities, and words for whom the meme harms.
 LABELS: Final = {
     "not harmful": Label.NON_OFFENSIVE,
     "somewhat harmful": Label.OFFENSIVE,
@@ -34,7 +34,7 @@ _EVERY: Final = tuple(name for names in FILE_NAMES.values() for name in names)
 
 
 def find_label(value: Any) -> Label | None:  # noqa: ANN401 - whatever JSON holds
-    """What the one severity in a list such as ``["very harmful", "individual"]`` means."""
+    """The label of the one severity in a list such as ``["very harmful", "individual"]``."""
     if not isinstance(value, list):
         return None
     severities = [LABELS[word] for word in value if isinstance(word, str) and word in LABELS]
@@ -53,7 +53,7 @@ _FORMAT: Final = ListingFormat(
 
 
 def _find_traces(directory: Path, present: Sequence[str]) -> list[str]:
-    """Its listings in the folder ``annotations``, or in the data folder itself if their keys are HarMeme's."""
+    """The listings in the folder ``annotations``, or in the data folder if their keys are HarMeme's."""
     below = find_present(list_listings(directory / LISTING_FOLDER), _EVERY)
     if below:
         return [f"{LISTING_FOLDER}/{name}" for name in below]

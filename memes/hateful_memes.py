@@ -1,4 +1,4 @@
-"""The layout of the Hateful Memes challenge (Kiela et al. 2020): JSON lines beside the folder img; 1 is hateful."""
+"""The Hateful Memes challenge's layout (Kiela et al. 2020): JSON lines beside the folder img; 1 is hateful."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
     "validation": ("dev.jsonl", "dev_seen.jsonl"),
     "test": ("test.jsonl", "test_seen.jsonl"),
 }
-# It added these, most of whose dev memes are in dev_seen too; read where the seen ones are not there.
+# It added these; most memes of dev_unseen are in dev_seen too. They are read if the seen ones are missing.
 FALLBACKS: Final[dict[Split, str]] = {"validation": "dev_unseen.jsonl", "test": "test_unseen.jsonl"}
 IMAGE_FOLDER: Final = "img"
 
 
 def find_label(value: Any) -> Label | None:  # noqa: ANN401 - whatever JSON holds
-    """1 is offensive, 0 is not; neither True nor 1.0, which Python takes to be equal to 1."""
+    """The label of 1 or 0; None for True and 1.0, which equal 1 in Python."""
     return Label(value) if type(value) is int and value in {0, 1} else None
 
 

@@ -1,6 +1,6 @@
-"""Say what a data folder holds: how many rows, how long the captions, and which memes occur more than once.
+"""Report on a data folder: number of rows, length of captions, and memes that occur more than once.
 
-It does not know which tokenizer counts for it, and it never repeats a caption: files and rows name the memes.
+A report never contains captions; files and rows identify the memes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _SHOWN_ROWS: Final = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSummary:
-    """What one split holds.
+    """Counts of one split.
 
     Attributes:
         name: train, validation or test.
-        num_rows: All memes.
-        num_non_offensive: Memes so labelled.
-        num_offensive: Memes so labelled.
+        num_rows: Memes.
+        num_non_offensive: Memes labelled non-offensive.
+        num_offensive: Memes labelled offensive.
         num_empty_texts: Memes without a caption.
         num_long_texts: Captions of more than MAX_TOKENS tokens.
         longest_text_tokens: Tokens of the longest caption, the two special ones included.
@@ -58,16 +58,16 @@ class SplitSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What a data folder holds; ``dataclasses.asdict`` makes JSON of it.
+    """The report; ``dataclasses.asdict`` turns it into JSON.
 
     Attributes:
         data_hash: SHA-256 of the files that list the memes.
-        splits: One summary per split that exists.
+        splits: A summary of each split that exists.
         ignored: Files that look like listings of memes but are not read, relative to the folder.
-        pictures: Same bytes or same perceptual hash.
-        near_pictures: Perceptual hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
-        texts: Same words, whatever the case, blanks and punctuation; empty captions do not count.
-        memes: Same picture and same text; labels that conflict here are mistakes, elsewhere they may be meant.
+        pictures: Memes with the same perceptual hash; files with the same bytes have the same one.
+        near_pictures: Memes with hashes at most ``duplicates.MAX_DISTANCE`` bits apart, directly or through others.
+        texts: Memes with the same words, ignoring case, blanks and punctuation; empty captions do not count.
+        memes: Memes with the same picture and text. Conflicting labels are mistakes here; above they may be intended.
     """
 
     data_hash: str
@@ -84,7 +84,7 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
 
     Args:
         directory: A folder in one of the layouts of ``memes.layouts``.
-        count_tokens: Number of CLIP tokens of a caption, the two special ones included.
+        count_tokens: Returns the number of CLIP tokens of a caption, the two special ones included.
 
     Raises:
         DataError: The folder cannot be read; lists all that is wrong.
@@ -108,12 +108,12 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
 
 
 def format_report(report: DataReport) -> str:
-    """Lay the report out for a terminal, with a few examples of what leaks from one split into another."""
+    """Format the report for a terminal, with a few examples of memes that leak from one split into another."""
     lines = [f"data {report.data_hash}", ""]
     lines.append(
         _align(("split", "rows", "non-offensive", "offensive", "no text", f"> {MAX_TOKENS} tokens", "longest"))
     )
-    lines += [_align(astuple(split)) for split in report.splits]  # the fields stand in the columns' order
+    lines += [_align(astuple(split)) for split in report.splits]  # the fields are in the order of the columns
     if report.ignored:
         lines += ["", f"not read, though they look like lists of memes: {', '.join(report.ignored)}"]
     lines += ["", _align(("duplicates", "groups", "within split", "across splits", "conflicting"))]
@@ -135,7 +135,7 @@ def format_report(report: DataReport) -> str:
 
 
 def _find_row(splits: Mapping[str, MemeTable], index: int) -> tuple[str, Meme]:
-    """The meme at ``index`` of all splits in their order, beside its split's name; parsed anew, none is kept."""
+    """The meme at ``index`` of all splits in their order, and the name of its split."""
     for split, memes in splits.items():
         if index < len(memes):
             return split, memes[index]
@@ -166,13 +166,13 @@ def _align(cells: Iterable[object]) -> str:
 
 
 def _show_groups(title: str, groups: Iterable[DuplicateGroup]) -> list[str]:
-    """Name the first few rows of the first few groups, and say how many more there are."""
+    """Lines that name the first rows of the first groups, and count the others."""
     every = list(groups)
     if not every:
         return []
     lines = ["", f"{title}: {len(every)}"]
     for group in every[:_SHOWN_GROUPS]:
-        # One row of each split first, or a large group would show rows of train alone.
+        # One row of each split first: otherwise a large group shows rows of train only.
         firsts = {occurrence.split: occurrence for occurrence in reversed(group.occurrences)}.values()
         ordered = [*reversed(firsts), *(other for other in group.occurrences if other not in firsts)]
         shown = [f"{o.file} row {o.row} ({o.image_name}, {o.label})" for o in ordered[:_SHOWN_ROWS]]

@@ -1,7 +1,4 @@
-"""Find out in which layout a data folder is.
-
-Does not know what the layouts look like, nor which splits somebody wants.
-"""
+"""Recognise the layout of a data folder."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _KINDS: Final = (multioff.KIND, hateful_memes.KIND, harmeme.KIND, mami.KIND, pla
 
 
 def find_layout(directory: Path, errors: RowErrors) -> Layout | None:
-    """Describe the one layout of which ``directory`` has files or folders of splits, or note why there is none."""
+    """The layout of ``directory``, by its files and folders of splits; if there is not exactly one, note why."""
     if not directory.is_dir():
         errors.add_file_error(f"{directory}: no such folder")
         return None
@@ -28,7 +25,7 @@ def find_layout(directory: Path, errors: RowErrors) -> Layout | None:
     traces = [(kind, found) for kind in _KINDS if (found := kind.find_traces(directory, present))]
     traces = _drop_namesakes(traces)
     if not traces and (directory / multioff.IMAGE_FOLDER).is_dir():
-        traces.append((multioff.KIND, [multioff.IMAGE_FOLDER]))  # beside a CSV it may be any folder of pictures
+        traces.append((multioff.KIND, [multioff.IMAGE_FOLDER]))  # beside a CSV it may be just a folder of pictures
     if len(traces) == 1:
         kind, _ = traces[0]
         return kind.describe(directory, present, errors)
@@ -42,7 +39,7 @@ def find_layout(directory: Path, errors: RowErrors) -> Layout | None:
 
 
 def _drop_namesakes(traces: list[tuple[LayoutKind, list[str]]]) -> list[tuple[LayoutKind, list[str]]]:
-    """Leave out layouts whose files are there by name alone: those of HarMeme and MAMI are told by their content."""
+    """Leave out layouts that match by file name if HarMeme or MAMI match the same files by content."""
     told = [(kind, found) for kind, found in traces if kind in {harmeme.KIND, mami.KIND}]
     claimed = {name for _, found in told for name in found}
     return [(kind, found) for kind, found in traces if (kind, found) in told or not claimed.intersection(found)]

@@ -1,7 +1,4 @@
-"""What a layout on disk is: which file lists the memes of which split, where the pictures are, how a row is read.
-
-Does not know any layout.
-"""
+"""What a layout says: which file lists the memes of a split, how its rows are written, and where the pictures are."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ if TYPE_CHECKING:
     from memes.meme import RowErrors, Split
     from memes.text_file import TextFile
 
-# What lists memes somewhere; such a file is named if it is not read.
+# Endings of files that may list memes; such a file is reported if it is not read.
 LISTING_ENDINGS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".xlsx")
 
 
 class Listing(NamedTuple):
-    """The open file that lists a split, how it is written, and what its picture names are relative to."""
+    """The open file that lists a split, its format, and the folder that its picture names are relative to."""
 
     split: Split
     file: TextFile
@@ -35,17 +32,17 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where one data folder keeps what.
+    """The layout of one data folder.
 
     Attributes:
         directory: The data folder.
-        listing_folder: Where the listings are; None if that is not known, which was noted then.
+        listing_folder: Where the listings are; None if that is unknown, which is noted as an error.
         present: Names of all files there that look like listings, see ``list_listings``.
-        file_names: By split, the names its listing may have, in any case; one of them may exist.
-        fallbacks: By split, the name that is read if none of those exists.
-        format: How the listings are written.
-        base: What the listings' picture names are relative to.
-        image_folder: Folder in ``directory`` without which there are no pictures at all; None if there is none.
+        file_names: By split, the names its listing may have, in any case; at most one of them may exist.
+        fallbacks: By split, the name of the listing to read if none of those exists.
+        format: How the rows of the listings are written.
+        base: The folder that the listings' picture names are relative to.
+        image_folder: Folder in ``directory`` that must exist for its pictures; None if there is no such folder.
     """
 
     directory: Path
@@ -59,7 +56,7 @@ class Layout:
 
     @property
     def expected(self) -> str:
-        """The names a listing may have, as an error names them."""
+        """The names that listings may have, as an error names them."""
         return ", ".join(name for names in self.file_names.values() for name in names)
 
     def open_listings(
@@ -68,9 +65,9 @@ class Layout:
         """Open the labelled listing of each of ``splits``, in the order of the splits.
 
         Args:
-            splits: Which to look for; one that is absent or has no labels is left out.
-            errors: What keeps a listing from being opened is noted here.
-            required: Splits that may not be left out without a note.
+            splits: Which to look for; a split that is missing or has no labels is left out.
+            errors: Where to note why a listing cannot be opened.
+            required: Splits whose absence is an error.
         """
         for split in self.file_names:
             if split in splits and (path := self._find(split, errors, required=split in required)):
@@ -81,7 +78,7 @@ class Layout:
                     errors.add_file_error(f"{path}: no labels, in any row; the split {split} needs them")
 
     def find_ignored(self, read: Collection[Path]) -> list[str]:
-        """Names, relative to the data folder, of what looks like a listing and is not among ``read``."""
+        """Files that look like listings and are not in ``read``, relative to the data folder."""
         folders = dict.fromkeys((self.directory, self.listing_folder or self.directory))
         paths = (folder / name for folder in folders for name in list_listings(folder))
         return [str(path.relative_to(self.directory)) for path in paths if path not in read]
@@ -114,13 +111,14 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutKind:
-    """How a layout is recognised.
+    """A kind of layout and how to recognise it.
 
     Attributes:
-        name: As an error calls it.
+        name: Its name in errors.
         expected: What a folder in this layout holds, as an error names it.
-        find_traces: Names of what a folder holds of it, given its ``list_listings``; empty if it is in another layout.
-        describe: Makes the layout of a folder with such traces, and notes what is wrong with its folders.
+        find_traces: Returns the names of files and folders that mark this layout, given the folder and its
+            ``list_listings``; empty if there are none.
+        describe: Returns the layout of a folder with such traces, and notes what is wrong with its folders.
     """
 
     name: str
@@ -138,7 +136,7 @@ def make_flat_kind(
     listing_format: ListingFormat,
     image_folder: str | None,
 ) -> LayoutKind:
-    """A layout whose listings stand in the data folder itself; arguments as in ``LayoutKind`` and ``Layout``."""
+    """A kind of layout with all listings in the data folder; for the arguments see ``LayoutKind`` and ``Layout``."""
 
     def describe(directory: Path, present: Sequence[str], _: RowErrors) -> Layout:
         return Layout(
@@ -162,18 +160,18 @@ def make_flat_kind(
 
 
 def list_listings(folder: Path) -> list[str]:
-    """Names in ``folder`` that end like a listing's, sorted; dangling links too, for what is so called is meant."""
+    """Names in ``folder`` that end like a listing's, sorted; dangling links are included."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.name.lower().endswith(LISTING_ENDINGS))
-    except OSError:  # said in words by whoever reads a file in it
+    except OSError:  # reported when a file in it is read
         return []
 
 
 def find_present(present: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Those of ``present`` that are called as one of ``names``, in their order; in another case if none is exactly so.
+    """The names in ``present`` that match one of ``names``, in the order of ``names``.
 
-    Several that differ in case alone are all returned.
+    A name matches in any case if there is no exact match; all that differ only in case are returned.
     """
     return [found for name in names for found in _find_name(present, name)]
 

@@ -1,8 +1,8 @@
-"""The layout of MAMI (Fersini et al., SemEval-2022 task 5) as it is distributed: tab-separated, pictures beside.
+"""MAMI's layout (Fersini et al., SemEval-2022 task 5) as distributed: tab-separated, pictures beside the listings.
 
-The folder TRAINING holds training.csv and its pictures, the folder test Test.csv and its own. The labels of the test
-are in test_labels.txt, without a header: picture, misogynous, and four kinds of misogyny. There is no validation split;
-every tenth row of training.csv is taken for it, unless there is a validation.csv.
+The folder TRAINING has training.csv and its pictures, the folder test has Test.csv and its pictures. The labels of the
+test split are in test_labels.txt, without a header: picture, misogynous, and four kinds of misogyny. MAMI has no
+validation split; every tenth row of training.csv is used for it, unless there is a validation.csv.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FILE_NAMES: Final[dict[Split, tuple[str, ...]]] = {
     "test": ("test.csv",),
 }
 GOLD_LABELS: Final = "test_labels.txt"
-VALIDATION_ROWS: Final = 10  # of so many rows of training.csv one is for validation
+VALIDATION_ROWS: Final = 10  # one row of so many in training.csv is for validation
 LABELS: Final = {"1": Label.OFFENSIVE, "0": Label.NON_OFFENSIVE}
 
 _LABEL: Final = "misogynous"
@@ -49,12 +49,12 @@ _FORMAT: Final = ListingFormat(
 
 @dataclass(frozen=True, kw_only=True)
 class _MamiLayout(Layout):
-    """Each split in a folder of its own, or all in the data folder; pictures beside their listing."""
+    """Each split in its own folder, or all in the data folder; pictures are beside their listing."""
 
     def open_listings(
         self, splits: Collection[Split], errors: RowErrors, *, required: Collection[Split] = ()
     ) -> Iterator[Listing]:
-        """As ``Layout.open_listings`` does."""
+        """See ``Layout.open_listings``; a listing may hold two splits, and labels may be in a file of their own."""
         has_validation = _find_listing(self.directory, "validation") is not None
         for split in self.file_names:
             if split not in splits:
@@ -69,7 +69,7 @@ class _MamiLayout(Layout):
                 yield from self._open(split, file, errors, required=split in required, whole=has_validation)
 
     def find_ignored(self, read: Collection[Path]) -> list[str]:
-        """As ``Layout.find_ignored`` does, in every folder below the data folder."""
+        """See ``Layout.find_ignored``; looks in every folder of the data folder as well."""
         folders = (self.directory, *(path for path in sorted(self.directory.iterdir()) if path.is_dir()))
         paths = (folder / name for folder in folders for name in list_listings(folder))
         return [str(path.relative_to(self.directory)) for path in paths if path not in read]
@@ -94,7 +94,7 @@ class _MamiLayout(Layout):
 
 
 def _find_listing(directory: Path, split: Split) -> Path | None:
-    """The listing of a split in its folder, whose name may be in any case, or in the data folder."""
+    """The listing of a split, in its own folder (whose name may be in any case) or in the data folder."""
     below = [path for path in sorted(directory.iterdir()) if path.name.casefold() == FOLDERS[split] and path.is_dir()]
     for folder in (*below, directory):
         if found := find_present(list_listings(folder), FILE_NAMES[split]):
@@ -111,7 +111,7 @@ def _peek_columns(file: TextFile) -> set[str]:
 
 
 def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
-    """The listings whose columns are MAMI's."""
+    """The listings with MAMI's columns."""
     found = []
     for split in FOLDERS:
         if path := _find_listing(directory, split):

@@ -1,7 +1,4 @@
-"""MultiOFF's layout on disk (Suryawanshi et al. 2020): its folders, the names of its CSVs, columns and labels.
-
-Does not know how a CSV is read, nor which splits somebody wants.
-"""
+"""MultiOFF's layout (Suryawanshi et al. 2020): its folders, the names of its CSVs, columns and labels."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ IMAGE_FOLDER: Final = "Labelled Images"
 SPLIT_FOLDERS: Final = ("Split Dataset", "Split Datasets")  # both spellings are in circulation
 COLUMNS: Final = ("image_name", "sentence", "label")
 
-# Compared in lower case. MultiOFF itself writes "Non-offensiv"; anything that is not listed is refused, not guessed.
+# In lower case. MultiOFF itself writes "Non-offensiv". Any other label is an error; none is guessed.
 LABELS: Final = {
     "offensive": Label.OFFENSIVE,
     "non-offensiv": Label.NON_OFFENSIVE,
@@ -45,12 +42,12 @@ _FORMAT: Final = ListingFormat(
 
 
 def _find_traces(directory: Path, _: Sequence[str]) -> list[str]:
-    """The folders of splits that ``directory`` has."""
+    """The folders of splits in ``directory``."""
     return [name for name in SPLIT_FOLDERS if (directory / name).is_dir()]
 
 
 def _describe(directory: Path, present: Sequence[str], errors: RowErrors) -> Layout:
-    """Describe ``directory``, noting what is wrong with the folders of splits."""
+    """The layout of ``directory``; notes what is wrong with the folders of splits."""
     found = _find_traces(directory, present)
     if len(found) > 1:
         errors.add_file_error(f"{directory}: two folders of splits, {' and '.join(found)}; keep one")

@@ -1,7 +1,4 @@
-"""Decode every picture that a data folder's listings name, so that none can fail later.
-
-Does not know how the listings are read.
-"""
+"""Check the pictures of a data folder by decoding all of them, so that none can fail later."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_pictures(layout: Layout, files: Collection[MemeTable], errors: RowErrors) -> None:
-    """Decode the picture of every row of ``files``, and note those that cannot be, once for each row."""
+    """Decode the picture of every meme in ``files``, and note a row error for each that cannot be decoded."""
     if layout.image_folder and (wrong := _find_folder_fault(layout.directory, layout.image_folder)):
         errors.add_file_error(f"{layout.directory}: {wrong}")
         return
@@ -41,7 +38,7 @@ def check_pictures(layout: Layout, files: Collection[MemeTable], errors: RowErro
 
 
 def _find_folder_fault(directory: Path, name: str) -> str | None:
-    """What is wrong with the folder of the pictures; told once, not for each of them."""
+    """What is wrong with the folder of the pictures; reported once, not for each picture."""
     folder = directory / name
     if not folder.is_dir():
         return f"missing folder, {name}"
@@ -51,7 +48,7 @@ def _find_folder_fault(directory: Path, name: str) -> str | None:
 
 
 def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | None:
-    """Decode a picture for nothing but to see it fail; return what is wrong and the reason, if there is one.
+    """Decode a picture, and return what is wrong with it and why; None if nothing is.
 
     Args:
         path: The picture.
@@ -60,7 +57,7 @@ def find_fault(path: Path, *, root: Path | None = None) -> tuple[str, str] | Non
     try:
         decode_image(read_picture(path, root=root), wanted_size=CHECKED_SIZE)
     except FileNotFoundError:
-        return "missing picture", "; a folder is parted by /, not by a backslash" if "\\" in path.name else ""
+        return "missing picture", "; folders are separated by /, not by a backslash" if "\\" in path.name else ""
     except OSError as error:
         return "unreadable picture", f": {error.strerror}"
     except MemeError as error:

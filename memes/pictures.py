@@ -1,4 +1,4 @@
-"""Do something with many pictures at once, and show how far it is. Does not know what is done with them."""
+"""Apply a function to many pictures in a few threads, with a progress bar."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
-# A picture that is only checked or hashed is decoded for this size: a large one then takes as little memory as in a
-# server, one of less than 4 megapixels keeps every pixel.
+# Pictures that are only checked or hashed are decoded for this size: a large one then takes as little memory as in a
+# server, and one of less than 4 megapixels keeps every pixel.
 CHECKED_SIZE: Final = 512
-_NUM_AHEAD: Final = 64  # pictures under way or waiting to be asked for
+_NUM_AHEAD: Final = 64  # pictures in progress, or done and not yet taken
 _NUM_REMEMBERED: Final = 4096  # distinct pictures, about 1.5 kB each
 
 _Result = TypeVar("_Result")
 
 
 def map_pictures(function: Callable[[Path], _Result], paths: Iterable[Path], *, title: str) -> dict[Path, _Result]:
-    """Apply ``function`` to every distinct path, see ``stream_pictures``, and keep every result."""
+    """Apply ``function`` to every distinct path and return the results by path; see ``stream_pictures``."""
     distinct = list(dict.fromkeys(paths))
     results = stream_pictures(function, distinct, title=title, total=len(distinct))
     return dict(zip(distinct, results, strict=True))
@@ -33,10 +33,10 @@ def map_pictures(function: Callable[[Path], _Result], paths: Iterable[Path], *, 
 def stream_pictures(
     function: Callable[[Path], _Result], paths: Iterable[Path], *, title: str, total: int
 ) -> Generator[_Result]:
-    """Apply ``function`` to every path, in order, in a few threads, with a progress bar when stderr is a terminal.
+    """Yield ``function`` of every path, in order; a few threads compute it, and a terminal shows a progress bar.
 
-    Pillow's decoders release the interpreter lock, so that threads are enough. However many paths there are, only the
-    results of the last few thousand distinct ones are remembered, for pictures that come again.
+    Threads are enough because Pillow's decoders release the interpreter lock. The results of the last few thousand
+    distinct paths are kept, for pictures that come again.
     """
     remembered: OrderedDict[Path, Future[_Result]] = OrderedDict()
     waiting: deque[Future[_Result]] = deque()
@@ -60,7 +60,7 @@ def stream_pictures(
 
 
 def _call_and_let_go(function: Callable[[Path], _Result], path: Path) -> _Result:
-    """Call, and let an error go of what was decoded: a future keeps the error, its traceback every variable."""
+    """Call ``function``; clear an error's frames, since a future keeps the error and its frames keep the pixels."""
     try:
         return function(path)
     except Exception as error:

@@ -1,7 +1,4 @@
-"""The layout of plain CSVs: train.csv and its siblings in the data folder, pictures anywhere below it.
-
-Does not know how a CSV is read, nor which splits somebody wants.
-"""
+"""The layout of plain CSVs: train.csv, validation.csv and test.csv in the data folder, pictures anywhere below it."""
 
 from __future__ import annotations
 

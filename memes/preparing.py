@@ -1,4 +1,4 @@
-"""Turn memes on disk into what a model takes: decoded by several threads, in order, with every error naming its row."""
+"""Decode memes for a model, in order and in several threads; every error names the row."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _BATCH: Final = 32
 
 
 def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
-    """Picture and caption features [B, D] of one batch."""
+    """Features of one batch: of the pictures [B, D] and of the captions [B, D]."""
     pixels_BCHW, captions = collate_memes(memes, predictor.config.image, predictor.device)
     return predictor.classifier.encode_images(pixels_BCHW), predictor.classifier.encode_captions(captions)
 
 
 def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
-    """Raise one ``DataError`` that lists every caption with more tokens than the model may read."""
+    """Raise one ``DataError`` that lists every caption with more tokens than the model reads."""
     row_errors = []
     for meme in memes:
         try:
@@ -45,22 +45,22 @@ def check_captions(preparer: MemePreparer, memes: Iterable[Meme]) -> None:
 
 
 def prepare_memes(preparer: MemePreparer, memes: Sequence[Meme], title: str) -> Iterator[PreparedMeme]:
-    """Decode ``memes`` in order, several at once, with a progress bar called ``title``."""
+    """Decode ``memes`` in order, several at once; ``title`` names the progress bar."""
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         for batch in batches_of(memes, title):
             yield from pool.map(functools.partial(prepare_meme, preparer), batch)
 
 
 def prepare_meme(preparer: MemePreparer, meme: Meme, picture: bytes | None = None) -> PreparedMeme:
-    """Decode a meme, whose ``picture`` may have been read already; raises ``DataError``."""
+    """Decode a meme; raises ``DataError``. ``picture`` is its bytes if they have been read already."""
     try:
         return preparer.prepare(read_picture(meme) if picture is None else picture, meme.text)
-    except MemeError as error:  # it was fine when the data was read
+    except MemeError as error:  # the picture was fine when the data was checked
         raise DataError([f"{meme.where}: {error}"]) from error
 
 
 def read_picture(meme: Meme) -> bytes:
-    """The bytes of a meme's picture; raises ``DataError``."""
+    """Read the bytes of a meme's picture; raises ``DataError``."""
     try:
         return meme.read_picture()
     except OSError as error:
@@ -68,7 +68,7 @@ def read_picture(meme: Meme) -> bytes:
 
 
 def batches_of(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:
-    """The memes in batches of 32, with a progress bar called ``title``."""
+    """Yield the memes in batches of 32; ``title`` names the progress bar."""
     with tqdm(total=len(memes), desc=title, unit="meme", disable=None) as progress:
         for start in range(0, len(memes), _BATCH):
             batch = memes[start : start + _BATCH]

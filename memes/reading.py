@@ -1,7 +1,4 @@
-"""Read labelled memes in any known layout, and refuse the whole folder when anything in it is wrong.
-
-Does not know what becomes of the memes, nor how a layout is read.
-"""
+"""Read labelled memes in any known layout; one error lists everything that is wrong with the folder."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Skipping:
-    """Which memes are left out.
+    """Which faulty memes are left out.
 
     Attributes:
-        max_memes: How many may be, of all splits together: their rows or their pictures are faulty.
-        skipped: A line for each that was, ``file, row N: what, value``; written by ``read_splits``.
+        max_memes: How many memes with a faulty row or picture may be left out, of all splits together.
+        skipped: A line for each meme left out, ``file, row N: what, value``; set by ``read_splits``.
     """
 
     max_memes: int = 0
@@ -39,15 +36,12 @@ def read_split(directory: Path, split: Split, *, verify_images: bool = True) -> 
 
     Args:
         directory: A folder in one of the layouts of ``memes.layouts``.
-        split: Which of the three.
-        verify_images: Decode every picture in full; without it the pictures need not even be there.
-
-    Returns:
-        The memes; each is parsed when it is asked for, so that a million need hardly more memory than a thousand.
+        split: The split to read.
+        verify_images: Whether to decode every picture in full; if not, the pictures need not even exist.
 
     Raises:
-        DataError: Lists all that is wrong with the file and, if asked to look, with the pictures.
-        ValueError: No such split.
+        DataError: Lists everything wrong with the file and, if they are verified, with the pictures.
+        ValueError: ``split`` is not one of the three.
     """
     return _read(directory, _known_splits([split]), others=False, verify_images=verify_images, skipping=Skipping())[
         split
@@ -62,28 +56,28 @@ def read_splits(
     verify_images: bool = True,
     skipping: Skipping | None = None,
 ) -> dict[str, MemeTable]:
-    """Read several splits, decoding every picture, so that nothing can fail later.
+    """Read several splits.
 
     Args:
         directory: A folder in one of the layouts of ``memes.layouts``.
         required: Splits whose absence is an error.
-        others: Whether to read the other splits too, where they exist.
-        verify_images: As for ``read_split``.
-        skipping: How many faulty memes may be left out, and where it is written which were; none by default.
+        others: Whether to read the other splits too, if they exist.
+        verify_images: Whether to decode every picture in full, so that none can fail later.
+        skipping: How many faulty memes may be left out, and which were; none by default.
 
     Returns:
-        The memes by split, in the order train, validation, test; see ``read_split``.
+        The memes by split, in the order train, validation, test.
 
     Raises:
-        DataError: Lists all that is wrong, over all splits.
-        ValueError: ``required`` names no such split.
+        DataError: Lists everything wrong with all splits.
+        ValueError: ``required`` has a name that is not a split.
     """
     skipping = skipping or Skipping()
     return _read(directory, _known_splits(required), others=others, verify_images=verify_images, skipping=skipping)
 
 
 def data_hash(directory: Path) -> str:
-    """Return the SHA-256, in hex, of the names and bytes of the files that list the memes: which rows were measured.
+    """SHA-256, in hex, of the names and bytes of all files that list labelled memes: it identifies the rows.
 
     Raises:
         DataError: There is no such file, or one cannot be read.
@@ -93,7 +87,7 @@ def data_hash(directory: Path) -> str:
     if layout := find_layout(directory, errors):
         for listing in layout.open_listings(SPLITS, errors):
             for file in listing.format.files(listing.file):
-                # The length keeps neighbouring files apart.
+                # The length marks where a file ends.
                 digest.update(f"{file.path.name}\0{file.num_bytes}\0".encode())
                 for block in file.blocks():
                     digest.update(block)
@@ -104,7 +98,7 @@ def data_hash(directory: Path) -> str:
 
 
 def find_ignored(directory: Path) -> list[str]:
-    """Files that look like listings of memes but are none of a labelled split, by name relative to ``directory``.
+    """Files that look like listings of memes but list no labelled split, relative to ``directory``.
 
     Raises:
         DataError: The folder is in no known layout.

@@ -1,4 +1,4 @@
-"""Where memeguard keeps what the next run can use again."""
+"""The folder for what later runs can reuse."""
 
 from __future__ import annotations
 

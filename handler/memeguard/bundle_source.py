@@ -1,7 +1,4 @@
-"""Get at a bundle wherever it lies, in a folder or inside an archive.
-
-Does not know how bundles are read, nor what they are evaluated for.
-"""
+"""Open a bundle that is a folder or inside an archive."""
 
 from __future__ import annotations
 
@@ -21,16 +18,16 @@ from memeguard.regular_file import RefusedFileError, open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FOLDER: Final = "bundle"  # where archiving.archive puts it
-_MAX_BYTES: Final = 16 * 2**30  # ten times the largest CLIP; what unpacks to more was made to fill a disk
+_FOLDER: Final = "bundle"  # of the bundle in an archive, see archiving.archive
+_MAX_BYTES: Final = 16 * 2**30  # ten times the largest CLIP; an archive that unpacks to more is meant to fill a disk
 
 
 @contextlib.contextmanager
 def open_bundle(source: Path) -> Iterator[Path]:
-    """The folder of the bundle in ``source``, a folder or a .mar archive; an archive's is gone afterwards.
+    """The folder of the bundle in ``source``, a folder or a .mar archive; an archive is unpacked to a temporary folder.
 
     Raises:
-        BundleError: ``source`` is neither, or the archive holds no bundle or a member that leaves its folder.
+        BundleError: ``source`` is neither of them, or the archive has no bundle or a member outside its folder.
     """
     if source.is_dir():
         yield source
@@ -43,7 +40,7 @@ def open_bundle(source: Path) -> Iterator[Path]:
 
 
 def hash_bundle(folder: Path) -> str:
-    """SHA-256, in hex, of config.json, which itself holds the hashes of weights and tokenizer."""
+    """SHA-256, in hex, of config.json, which contains the hashes of weights and tokenizer."""
     return hash_file(folder / CONFIG)
 
 

@@ -469,5 +469,5 @@ def test_a_backslash_gets_a_hint(challenge: Path) -> None:
     )
     assert [one.rpartition("; ")[2] for one in row_errors_of(challenge)] == [
         r"a picture's name is written img/0.png, not img\0.png",
-        "a folder is parted by /, not by a backslash",
+        "folders are separated by /, not by a backslash",
     ]

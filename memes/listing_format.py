@@ -95,7 +95,7 @@ class ListingFormat:
                     errors.add(file.path, row.number, fault)
                 if image is not None:
                     builder.add(row.number, image, text, label)
-        if not num_rows and self.kind == "csv":
+        if not num_rows and table.columns and self.kind == "csv":
             errors.add_file_error(f"{file.path}: no rows below the header")
         return builder.build(folder) if parser else None
 

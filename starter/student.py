@@ -75,7 +75,7 @@ def make_student(teachers: Path, texts: Iterable[str]) -> Student:
 
 
 def _trim_tokenizer(original: Tokenizer, texts: Iterable[str]) -> Tokenizer:
-    """Reduce the teacher's word pieces to ASCII: all characters, the commonest pieces, and those ``texts`` need most."""
+    """Reduce the word pieces of the teacher to ASCII: all characters, common pieces, and those ``texts`` need most."""
     original.no_truncation()
     original.no_padding()
     # Without special tokens such as "[CLS]", and without "[" itself, which becomes unknown.

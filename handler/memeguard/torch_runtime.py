@@ -46,7 +46,7 @@ class TorchPredictor(Predictor):
         precision: torch.dtype = torch.float32,
         limits: DecodingLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Move ``bundle`` to ``device``; its towers compute in ``precision``, float32 or bfloat16, its head in float32."""
+        """Move ``bundle`` to ``device``; towers compute in ``precision``, float32 or bfloat16, the head in float32."""
         config = bundle.classifier.config
         super().__init__(config, bundle.tokenizer, limits)
         self.device = torch.device(device)

@@ -24,9 +24,8 @@ class _Commands(click.Group):
         except Exception as error:
             if not isinstance(error, OSError | MemeguardError):
                 raise
-            shown = click.ClickException(str(error))
-            shown.exit_code = error.exit_status if isinstance(error, MemeguardError) else 1
-            raise shown from error
+            click.ClickException(str(error)).show()
+            raise SystemExit(error.exit_status if isinstance(error, MemeguardError) else 1) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

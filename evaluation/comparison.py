@@ -92,7 +92,7 @@ def _warn_of_chance(auroc: Estimate) -> list[str]:
         return []
     if auroc.high < _CHANCE:
         return [f"The model is worse than chance: AUROC {_format(auroc)}. Are labels swapped?"]
-    return [f"The model is no better than chance: AUROC {_format(auroc)}, and 0.5 is chance."]
+    return [f"The model is no better than chance, which has AUROC 0.5: AUROC {_format(auroc)}."]
 
 
 def _format(estimate: Estimate) -> str:

@@ -30,6 +30,10 @@ def options_of(command: str) -> dict[str, click.Option]:
     return {str(option.name): option for option in main.commands[command].params}
 
 
+def is_shown(option: click.Parameter) -> bool:
+    return option.param_type_name == "option" and not option.hidden
+
+
 def defaults_shown(option: click.Option) -> dict[str | None, str]:
     """What the help says: in general (None), and for each way of tuning that it names."""
     (text,) = re.findall(r"\[default: (.*)\]$", option.help or "")
@@ -51,7 +55,7 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
     done = CliRunner().invoke(main, [command, "--help"])
     assert done.exit_code == 0
     assert f"Example: memeguard {command}" in " ".join(done.output.split())
-    assert all(option.help for option in options_of(command).values() if option.param_type_name == "option")
+    assert all(option.help for option in options_of(command).values() if is_shown(option))
 
 
 def test_every_setting_of_training_is_an_option() -> None:

@@ -382,7 +382,7 @@ def test_a_picture_that_is_quick_enough_is_decoded_whole(image_format: str) -> N
 def test_a_picture_that_is_too_slow_is_refused_in_any_thread(image_format: str) -> None:
     picture = encode(smooth(1600, 1600), image_format)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(decode_image, picture, timeout_s=0.0)
+        future = pool.submit(decode_image, picture, limits=DecodingLimits(timeout_s=0.0))
         with pytest.raises(SlowImageError, match=r"image takes over 0\.0 s to decode"):
             future.result()
 

@@ -131,7 +131,7 @@ def test_a_picture_whose_process_is_killed_is_refused(decoders: _Decoders) -> No
     (decoder,) = decoding_processes(decoders)
     decoder.suspend()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(decode_image, STICKER, timeout_s=30.0)
+        future = pool.submit(decode_image, STICKER, limits=DecodingLimits(timeout_s=30.0))
         time.sleep(0.1)
         decoder.kill()
         with pytest.raises(SlowImageError, match="ended the decoding process"):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 _FIRST_ANSWER_S = 180.0  # for the first prediction, once TorchServe has loaded the model
 _UNPACKED_S = 1.0  # how often unpacked archives are checked
-_EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this has everything in common with your best friend"'
+_EXAMPLE = 'curl -X POST -F "image=@docs/meme.png" -F "text=this is where my homework belongs"'
 
 
 def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:

@@ -32,7 +32,7 @@ RESULTS = {
     "docs/score.md": ("verdicts.csv", "verdicts.csv.json", "verdicts.parquet", "verdicts.parquet.json"),
     "docs/serve.md": (),
     "docs/train.md": ("bundles/mine", "model_store/meme-1.0.0.mar", "model_store/meme-1.0.0.json", "bundles/lora"),
-    "starter/README.md": ("bundles/mine",),
+    "starter/README.md": (),
     "README.md": (),
 }
 # Who runs the other programs.
@@ -60,6 +60,8 @@ def workplace(demo_folder: Path, clip_folder: Path, tmp_path: Path, monkeypatch:
     signal.signal(signal.SIGTERM, terminates)
 
 
+# model_archiver/version.py leaves its file open.
+@pytest.mark.filterwarnings("ignore:unclosed file .*model_archiver:ResourceWarning")
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.is_step for block in read_blocks(page))])
 def test_a_guide_does_what_it_says(page: str, workplace: Path, bundle_folder: Path) -> None:
     if page in {"docs/evaluate.md", "docs/score.md"}:  # they begin where training has ended

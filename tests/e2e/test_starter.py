@@ -50,10 +50,11 @@ def test_an_empty_model_store_is_served_the_starter(server: Server) -> None:
     assert server.worker_pids().keys() == {VERSION}
 
 
-def test_the_readmes_first_answer_is_what_it_says(server: Server) -> None:
-    answer = json.loads(shell(find_block("run: starter").code, server)[0])
-    expected = json.loads(find_block("answer").code)
-    assert answer == {**expected, "probability": pytest.approx(expected["probability"], abs=0.02)}
+def test_the_readmes_answers_are_what_it_says(server: Server) -> None:
+    answers = [json.loads(line) for line in shell(find_block("run: starter").code, server)]
+    expected = [json.loads(line) for line in find_block("answer").code.splitlines()]
+    assert answers == [{**each, "probability": pytest.approx(each["probability"], abs=0.02)} for each in expected]
+    assert [each["prediction"] for each in answers] == ["Non-offensive", "Offensive"]
 
 
 @pytest.mark.parametrize("text", ["when mondays", "WHEN MONDAYS", "", "\N{FACE WITH TEARS OF JOY}" * 3, "word " * 900])

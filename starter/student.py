@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 PICTURE_SIZE: Final = 112
 START, END, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "[UNK]"
 NUM_PIECES: Final = 8192
-_NUM_COMMON: Final = (
-    5500  # of BERT's pieces, which are sorted by frequency; the others are those that the texts need most
-)
+_NUM_COMMON: Final = 5500  # of BERT's pieces, which are sorted by frequency; the others are the ones texts need most
 _LAYERS: Final = (0, 1, 3, 5)  # of the teacher's six; the student's four start as copies of them
 _TEXT_FFN: Final = 1024
 
@@ -75,7 +73,7 @@ def make_student(teachers: Path, texts: Iterable[str]) -> Student:
 
 
 def _trim_tokenizer(original: Tokenizer, texts: Iterable[str]) -> Tokenizer:
-    """Reduce the word pieces of the teacher to ASCII: all characters, common pieces, and those ``texts`` need most."""
+    """Reduce the teacher's word pieces to ASCII: all characters, common pieces, and those ``texts`` need most."""
     original.no_truncation()
     original.no_padding()
     # Without special tokens such as "[CLS]", and without "[" itself, which becomes unknown.

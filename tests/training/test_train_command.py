@@ -252,7 +252,8 @@ def test_a_disk_that_is_full_at_the_end_costs_no_work(arguments: list[str], tmp_
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("notes.txt", "is not empty: it contains 'notes.txt'"), ("config.json", "is not a bundle")]
+    ("name", "message"),
+    [("notes.txt", "is not empty: it contains 'notes.txt'"), ("config.json", "does not belong to a memeguard bundle")],
 )
 def test_a_folder_that_is_no_bundle_is_not_complete(
     arguments: list[str], tmp_path: Path, name: str, message: str

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,8 +16,13 @@ from click.testing import CliRunner
 from cli.main import main
 from cli.ports import Ports
 from cli.serve_settings import ServeSettings
+from scoring.settings import ScoringSettings
 from training.config import TrainingConfig, Tune, backbone_learning_rate
 from training.job import TrainingJob
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # model_archiver/version.py leaves its file open
+    from archiving import archive
 
 if TYPE_CHECKING:
     import click
@@ -100,8 +106,6 @@ def test_options_without_presets_have_the_defaults_of_their_settings() -> None:
 
 
 def test_scoring_has_the_defaults_of_its_settings() -> None:
-    from scoring.settings import ScoringSettings  # noqa: PLC0415 - not before the imports of the help are looked at
-
     options = options_of("score")
     for field in dataclasses.fields(ScoringSettings):
         if field.default is not dataclasses.MISSING and field.default is not None:
@@ -155,8 +159,6 @@ def test_a_folder_that_is_not_empty_is_refused_before_anything_is_read(
 def test_the_old_name_of_quantization_works_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, quantization: str
 ) -> None:
-    from archiving import archive  # noqa: PLC0415 - not before the imports of the help are looked at
-
     asked: list[Any] = []
 
     def remember(*_: Any, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Measure the peak memory of `memeguard train` for few and for many memes; it should be the same.
+"""Measure the peak memory of `memeguard train` for few and for many memes: captions and names should be the difference.
 
     .venv/bin/python benchmarks/training_scale.py --sizes 10000,1000000 --json scale.json
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def show(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """A value as an error shows it: text in quotes, anything else as JSON."""
-    return repr(value) if isinstance(value, str) else json.dumps(value)
+    try:
+        return repr(value) if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # hardly less deep than what the parser refuses
+        return "a value nested too deeply"
 
 
 def find_string_fault(values: Mapping[str, Any], column: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from tests.scoring.conftest import draw, score, start, write_list
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
 NUM = 9_000
 
@@ -133,6 +133,28 @@ def test_another_job_is_not_resumed(interrupted: Path, bundle_folder: Path, tmp_
     assert result.exit_code == 3
     assert "resuming" not in result.output
     assert json.loads(interrupted.with_name("verdicts.csv.json").read_text())["job"]["memes"] == 1501
+
+
+@pytest.mark.parametrize("num_removed", [0, 1, 2])
+def test_rows_that_are_half_dropped_are_not_taken_for_another_jobs(
+    interrupted: Path, bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_removed: int
+) -> None:
+    arguments = (tmp_path / "memes" / "list.csv", bundle_folder, interrupted, "--batch-size", 7)
+    unlink, removed = Path.unlink, []
+
+    def fail_at_last(path: Path, **options: bool) -> None:
+        if len(removed) == num_removed:
+            raise OSError(5, "Input/output error")
+        removed.append(path)
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail_at_last)
+        assert "Input/output error" in score(*arguments, "--no-resume").output
+    result = score(*arguments)
+    assert result.exit_code == 1
+    assert "holds an interrupted job of another kind: batch_size was 32, now it is 7" in result.output
+    assert score(*arguments, "--no-resume").exit_code == 3
 
 
 def test_lost_rows_are_noticed(interrupted: Path, bundle_folder: Path, tmp_path: Path) -> None:

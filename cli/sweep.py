@@ -1,7 +1,4 @@
-"""``memeguard sweep``: gather what is asked for, run the sweep, tell what came of it.
-
-Does not know how configurations are shared out, trained or ranked.
-"""
+"""``memeguard sweep``: read data and search space, run the sweep, print its results."""
 
 from __future__ import annotations
 
@@ -18,9 +15,10 @@ from memes.reading import Skipping, data_hash, read_splits
 from training.backbones import find_source
 from training.config import TrainingConfig
 from training.sweep.leaderboard import format_leaderboard
+from training.sweep.plan import Plan
 from training.sweep.results import WINNER, PrepareTraining, list_tunes, write_results
-from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space, read_space
-from training.sweep.study import Plan
+from training.sweep.search_space import DEFAULT_SPACE, SearchSpaceError, check_space
+from training.sweep.space_file import read_space
 from training.sweep.workers import run_sweep
 
 if TYPE_CHECKING:
@@ -32,19 +30,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings:
-    """What the command line says.
+    """The options of the command line.
 
     Attributes:
-        data: Labelled memes.
-        out: The sweep's folder.
-        space: A TOML file; the default space without one.
-        num_trials: How many configurations to sample.
-        num_jobs: How many worker processes.
-        backbone: See ``load_backbone``.
-        settings: Of ``TrainingConfig``, the same for every configuration.
+        data: Folder of the labelled memes.
+        out: Folder of the sweep.
+        space: TOML file with the search space; None for the default space.
+        num_trials: How many configurations to sample; None for a grid.
+        num_jobs: Number of worker processes.
+        backbone: Name or folder, as ``load_backbone`` takes it.
+        settings: Fields of ``TrainingConfig`` that are the same for every configuration.
         device: Where to train.
-        cache_dir: Where a frozen backbone's features are kept.
-        options: What ``memeguard train`` calls each setting.
+        cache_dir: Where the features of a frozen backbone are cached.
+        options: The option of ``memeguard train`` for each setting.
         skip_damaged: How many faulty memes may be left out.
     """
 
@@ -62,23 +60,26 @@ class SweepSettings:
 
 
 def sweep(asked: SweepSettings, *, as_json: bool) -> None:
-    """Run the sweep, or join it, and tell its results.
+    """Run, resume or join the sweep in a folder, and print its results.
+
+    Args:
+        asked: The options of the command line.
+        as_json: Print leaderboard.json instead of a table.
 
     Raises:
-        SearchSpaceError: The space cannot be swept.
-        SweepError: The folder holds something else, a worker cannot go on, or every configuration failed.
-        DataError: The memes are faulty.
+        SearchSpaceError: The search space is invalid.
+        SweepError: The folder holds something else, a worker failed, or every configuration failed.
+        DataError: The memes have row errors.
         BackboneError: The backbone cannot be loaded.
     """
     source = find_source(asked.backbone)
     skipping = Skipping(max_memes=asked.skip_damaged)
-    # Not the test split: what is chosen here must not have seen it.
-    splits = read_splits(asked.data, others=False, skipping=skipping)
+    splits = read_splits(asked.data, others=False, skipping=skipping)  # not the test split, which must stay unseen
     tell_skipped(skipping.skipped)
     plan = Plan(
         space=_choose_space(asked),
         settings=asked.settings,
-        backbone=source.name,  # the commit of now, for every worker and whoever joins later
+        backbone=source.name,  # with the hub's present commit, which every worker must load
         backbone_sha256=source.weights_sha256,
         data_sha256=data_hash(asked.data),
         version=memeguard.__version__,
@@ -98,23 +99,18 @@ def sweep(asked: SweepSettings, *, as_json: bool) -> None:
             asked.out, study, plan, training, lambda config, out: format_command(asked, plan.backbone, config, out)
         )
     except (KeyboardInterrupt, SystemExit):
-        click.echo("\ninterrupted; the same command goes on", err=True)
+        click.echo("\ninterrupted; resume the sweep by running the same command again", err=True)
         raise
     if as_json:
         click.echo(json.dumps(results.report, indent=2, ensure_ascii=False))
         return
     click.echo(format_leaderboard(results.board))
-    click.echo(
-        f"wrote {asked.out / WINNER}, with the seed that is the median of the first; this builds the same bytes:"
-    )
+    click.echo(f"wrote {asked.out / WINNER}, the first configuration with its median seed; to rebuild the same bytes:")
     click.echo(results.command)
 
 
 def format_command(asked: SweepSettings, backbone: str, config: TrainingConfig, bundle: Path) -> str:
-    """Format the shell command that trains on ``backbone`` with ``config`` into the folder ``bundle``.
-
-    What is default anyway is left out.
-    """
+    """Format the shell command that trains on ``backbone`` with ``config`` into ``bundle``, without default options."""
     words = ["memeguard", "train", "--data", str(asked.data), "--backbone", backbone]
     defaults = TrainingConfig.preset(config.tune)
     for name, option in asked.options.items():
@@ -132,5 +128,5 @@ def _choose_space(asked: SweepSettings) -> SearchSpace:
         return DEFAULT_SPACE
     space = read_space(asked.space, asked.settings)
     if nameless := [name for name in space.axes if name not in asked.options]:
-        raise SearchSpaceError(f"{asked.space}: {nameless[0]} is not swept; memeguard train has no option for it")
+        raise SearchSpaceError(f"{asked.space}: {nameless[0]} cannot be swept; memeguard train has no option for it")
     return space

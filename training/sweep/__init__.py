@@ -1,1 +1,1 @@
-"""Many trainings, ranked."""
+"""Sweeps: train many configurations and rank them."""

@@ -1,7 +1,4 @@
-"""What a sweep trains: each configuration on one reading of the data, and in the end the winner's bundle.
-
-Does not know how configurations are chosen or shared out, nor what the command line looks like.
-"""
+"""What a sweep trains and writes: its trials, the leaderboard and the winner's bundle."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
-from filelock import FileLock
 
 from evaluation.baselines import score_with_tfidf
 from evaluation.metrics import measure_scores
@@ -20,8 +16,8 @@ from memes.atomic_file import write_whole, write_whole_json
 from training.config import TrainingConfig
 from training.experiment import Experiment
 from training.sweep.leaderboard import Entry, Leaderboard
+from training.sweep.plan import Plan, SweepError
 from training.sweep.plot import draw_leaderboard
-from training.sweep.study import Plan, SweepError, SweepStudy
 from training.trainer import train
 
 if TYPE_CHECKING:
@@ -30,22 +26,23 @@ if TYPE_CHECKING:
 
     from memes.meme import Meme
     from training.config import Tune
+    from training.sweep.study import SweepStudy
 
 WINNER: Final = "winner"
-REBUILT: Final = "rebuilt"  # where the command puts the same bundle
+REBUILT: Final = "rebuilt"  # the folder that the command in command.txt writes
 _JSON, _PLOT, _COMMAND = "leaderboard.json", "leaderboard.png", "command.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareTraining:
-    """Loads backbone and data in a worker process; goes there as a pickle.
+    """Loads backbone and data in a worker process, which receives this as a pickle.
 
     Attributes:
-        splits: ``train`` and ``validation``.
-        backbone: See ``load_backbone``.
+        splits: The memes of ``train`` and ``validation``.
+        backbone: Name or folder, as ``load_backbone`` takes it.
         tunes: Every way of tuning that the sweep tries.
-        device: Where to train; no part of the plan, so that several GPUs may work on one sweep.
-        cache_dir: Where a frozen backbone's features are kept.
+        device: Where to train. It is not part of the plan, so that several GPUs can work on one sweep.
+        cache_dir: Where the features of a frozen backbone are cached.
     """
 
     splits: Mapping[str, Sequence[Meme]]
@@ -55,7 +52,7 @@ class PrepareTraining:
     cache_dir: Path
 
     def __call__(self) -> Callable[[TrainingConfig], float]:
-        """Trains and gives the best validation AUROC; on one thread, so that figures do not depend on ``--jobs``."""
+        """Return a function that trains on one thread, so that ``--jobs`` does not change the results."""
         experiments = {
             tune: Experiment(self.splits, self.backbone, tune=tune, device=self.device, cache_dir=self.cache_dir)
             for tune in self.tunes
@@ -69,7 +66,7 @@ class PrepareTraining:
 
 
 class Results(NamedTuple):
-    """What a sweep leaves, ready for people and for JSON."""
+    """The leaderboard, the command that rebuilds the winner, and the content of leaderboard.json."""
 
     board: Leaderboard
     command: str
@@ -77,7 +74,7 @@ class Results(NamedTuple):
 
 
 def list_tunes(plan: Plan) -> tuple[Tune | None, ...]:
-    """Every way of tuning that ``plan`` tries."""
+    """Return every way of tuning that ``plan`` tries."""
     axis: Any = plan.space.axes.get("tune", (plan.settings.get("tune"),))
     return tuple(axis)
 
@@ -87,25 +84,24 @@ def write_results(
     study: SweepStudy,
     plan: Plan,
     training: PrepareTraining,
-    describe: Callable[[TrainingConfig, Path], str],
+    format_command: Callable[[TrainingConfig, Path], str],
 ) -> Results:
-    """Write leaderboard, picture, the winner's bundle and the command that rebuilds it into ``folder``.
+    """Write the leaderboard, its picture, the winner's bundle and the command that rebuilds it into ``folder``.
 
-    The winner is trained with the seed whose AUROC is the median of its configuration: the luckiest seed's bundle would
-    be chosen by noise, and its figure promise what the configuration does not keep. Where all of it is there already,
-    nothing is trained.
+    The winner is trained with its median seed: the best seed would be chosen by luck, and its AUROC would be higher
+    than what the configuration gives on average. A winner that is there already is not trained again.
 
     Args:
-        folder: The sweep's.
-        study: With all trials finished.
-        plan: Of the study.
+        folder: The folder of the sweep.
+        study: The sweep, with all trials finished.
+        plan: The plan of the study.
         training: What the trials were trained on.
-        describe: Gives the shell command that trains with a configuration into a folder.
+        format_command: Returns the shell command that trains with a configuration into a folder.
 
     Raises:
         SweepError: Every configuration failed.
     """
-    with FileLock(study.lock("results")):
+    with study.lock("results"):
         entries, failures = study.results()
         if not entries:
             raise SweepError(f"all {len(failures)} configurations failed; the first: {failures[0].reason}")
@@ -121,7 +117,7 @@ def write_results(
         )
         winner = entries[0]
         config = winning_config(winner, plan, training.device)
-        command = describe(config, folder / REBUILT)
+        command = format_command(config, folder / REBUILT)
         write_whole(folder / _PLOT, draw_leaderboard(board))
         _train_winner(folder, command, config, plan, training)
         report = {
@@ -130,7 +126,7 @@ def write_results(
             "winner": {
                 "configuration": dict(winner.configuration),
                 "seed": winner.median_seed,
-                "seed_chosen": "the median of its seeds: the best one would be luck",
+                "seed_chosen": "the median of its seeds: the best seed would be luck",
                 "auroc": winner.aurocs[winner.median_seed],
                 "bundle": str(folder / WINNER),
                 "command": command,
@@ -141,18 +137,18 @@ def write_results(
 
 
 def winning_config(winner: Entry, plan: Plan, device: str) -> TrainingConfig:
-    """How the winner's bundle is trained."""
+    """Return the configuration that the winner's bundle is trained with."""
     settings = {**plan.settings, **winner.configuration, "seed": winner.median_seed, "device": device}
     return TrainingConfig.preset(**settings)
 
 
 def _train_winner(folder: Path, command: str, config: TrainingConfig, plan: Plan, training: PrepareTraining) -> None:
-    """Train it unless it is there; command.txt comes last and says of which configuration the bundle is."""
+    """Train the winner unless its bundle is there; command.txt, written last, says that it is and what it is."""
     bundle, note = folder / WINNER, folder / _COMMAND
     if note.exists() and note.read_text("utf-8") == f"{command}\n" and (bundle / CONFIG).exists():
         return
     note.unlink(missing_ok=True)
-    shutil.rmtree(bundle, ignore_errors=True)  # of a sweep that has been given more trials since
+    shutil.rmtree(bundle, ignore_errors=True)  # the winner before the sweep got more trials
     result = train(
         training.splits,
         plan.backbone,

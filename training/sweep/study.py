@@ -1,123 +1,74 @@
-"""Keep a sweep on disk: which configurations there are, who works on which, and what came of them.
+"""Keep a sweep's trials on disk, for any number of processes that may be killed at any time.
 
-Optuna's study in a journal in the sweep's folder; any number of processes may work on it at once, and any of them may
-die at any moment. Does not know how a configuration is trained.
+Optuna stores the trials, queues and samples them. Its heartbeat, which would find the trials of killed processes, is
+not used: it needs a database, and on SQLite, the only one without a server, Optuna advises against several processes.
+Instead each running trial holds a file lock, which the kernel releases when the process dies.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import statistics
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import optuna
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from memeguard.errors import MemeguardError
+from training.sweep.journal import open_journal
 from training.sweep.leaderboard import Entry, Failure, rank
-from training.sweep.locks import JournalLock, Presence, is_present
-from training.sweep.search_space import Axis, Configuration, Range, SearchSpace
+from training.sweep.plan import Plan, SweepError, check_identity
+from training.sweep.search_space import Axis, Configuration, Range
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from optuna.distributions import BaseDistribution
 
 JOURNAL: Final = "journal.log"
+_LOCKS: Final = "locks"
 _NAME: Final = "sweep"
-_LOCKS, _WORKERS = "locks", "workers"
-# Attributes of the study and of its trials.
-_IDENTITY, _ENQUEUED = "identity", "enqueued"
-_WORKER, _AUROCS, _REASON = "worker", "aurocs", "reason"
-
-
-class SweepError(MemeguardError):
-    """A sweep that cannot start or go on, and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a sweep is. Another number of trials, of a sweep that samples, is still the same sweep.
-
-    Attributes:
-        space: What is varied.
-        settings: What is the same for every configuration.
-        backbone: What is trained on top of; of the hub, at one commit.
-        backbone_sha256: Of its weights; None for one made from scratch.
-        data_sha256: On which data.
-        version: Of memeguard.
-        num_trials: How many configurations to sample; None for a grid, of which all are tried.
-        skipped: The memes of the data that are left out, a line each.
-    """
-
-    space: SearchSpace
-    settings: Mapping[str, Any]
-    backbone: str
-    backbone_sha256: str | None
-    data_sha256: str
-    version: str
-    num_trials: int | None = None
-    skipped: tuple[str, ...] = ()
-
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for two processes to work on one study, by the name an error gives it."""
-        identity = {
-            "search space": self.space.to_json(),
-            "settings": dict(self.settings),
-            "backbone": self.backbone,
-            "backbone weights": self.backbone_sha256,
-            "data": self.data_sha256,
-            "memeguard version": self.version,
-            **({"left out": self.skipped} if self.skipped else {}),
-        }
-        loaded: dict[str, Any] = json.loads(json.dumps(identity))
-        return loaded
+_IDENTITY, _REASON = "identity", "reason"  # user attributes of the study and of a failed trial
 
 
 class SweepStudy:
-    """A plan's trials in a folder: made where there are none, joined where there are."""
+    """The trials of a plan in a folder. A trial is one configuration; its intermediate values are AUROCs by seed."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        """Open the study in ``folder``.
+        """Open the sweep in ``folder``, or create it.
 
         Raises:
             SweepError: The folder holds another sweep, or something else.
         """
-        _check_plan(plan)
-        if folder.exists() and not (folder / JOURNAL).exists() and any(folder.iterdir()):
-            raise SweepError(f"{folder} exists and holds no sweep; a sweep needs a folder of its own")
-        self._plan, self._locks, self._workers = plan, folder / _LOCKS, folder / _WORKERS
-        for path in (self._locks, self._workers):
-            path.mkdir(parents=True, exist_ok=True)
+        is_used = folder.exists() and any(path.name != _LOCKS for path in folder.iterdir())
+        if is_used and not (folder / JOURNAL).exists():
+            raise SweepError(f"{folder} exists and holds no sweep; choose a new or an empty folder")
+        self._plan, self._locks = plan, folder / _LOCKS
+        self._distributions = {name: _distribution(axis) for name, axis in plan.space.axes.items()}
+        self._locks.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with FileLock(self.lock("study")):
-            backend = JournalFileBackend(
-                str(folder / JOURNAL), lock_obj=JournalLock(folder / JOURNAL, self.lock("journal"))
-            )
-            self._storage = JournalStorage(backend)
+        self._lock = self.lock("journal")
+        with self._lock:
+            self._storage = open_journal(folder / JOURNAL, self._lock)
             self._study = optuna.create_study(
                 storage=self._storage, study_name=_NAME, direction="maximize", load_if_exists=True
             )
-            self._id = self._storage.get_study_id_from_name(_NAME)
-            self._check_identity(folder)
-            if plan.space.is_grid:
-                self._enqueue_grid()
+            if (found := self._study.user_attrs.get(_IDENTITY)) is None:
+                self._study.set_user_attr(_IDENTITY, plan.identity())
+            else:
+                check_identity(folder, found, plan)
+            if plan.space.is_grid:  # a process that died here has queued the first ones
+                for configuration in itertools.islice(plan.space.configurations(), len(self._trials()), None):
+                    self._study.enqueue_trial(configuration)
 
-    def lock(self, name: str) -> Path:
-        """The file to hold while doing what is called ``name``."""
-        return self._locks / name
-
-    @property
-    def num_planned(self) -> int:
-        """How many trials there will be in the end."""
-        return len(self._trials()) if self._plan.num_trials is None else self._plan.num_trials
+    def lock(self, name: str) -> BaseFileLock:
+        """Return the lock called ``name``, which one process at a time may hold."""
+        return FileLock(self._locks / f"{name}.lock")
 
     @property
     def num_finished(self) -> int:
@@ -126,112 +77,90 @@ class SweepStudy:
 
     @property
     def num_trainings(self) -> int:
-        """How many trainings, one for each seed, are done; those that a failed trial was spared count as done."""
+        """How many trainings are done, one per seed; a failed trial counts as if all its seeds were trained."""
         num_seeds = len(self._plan.space.seeds)
-        return sum(num_seeds if trial.state.is_finished() else len(self.aurocs(trial)) for trial in self._trials())
+        return sum(num_seeds if one.state.is_finished() else len(one.intermediate_values) for one in self._trials())
 
-    def join(self) -> Presence:
-        """Tell the other processes that this one lives."""
-        with FileLock(self.lock("study")):
-            return Presence(self._workers)
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[Trial | None]:
+        """Hold a trial that no live process works on until the block ends; None if there is none.
 
-    def claim(self, presence: Presence) -> Trial | None:
-        """Take a trial that nobody works on, one begun by a process that died before any other; None if there is none.
-
-        A trial that was begun keeps the AUROCs it has.
+        A trial that a killed process left comes before a new one, and keeps the AUROCs it has.
         """
-        with FileLock(self.lock("study")):
-            self._put_back_orphans()
-            trials = self._trials()
-            waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-            if not waiting and len(trials) >= self.num_planned:
-                return None
-            # A generator of its own for each trial: two processes never draw the same, and a sweep that was killed
-            # goes on as it would have.
-            self._study.sampler = TPESampler(seed=waiting[0].number if waiting else len(trials))
-            trial = self._study.ask({name: _distribution(axis) for name, axis in self._plan.space.axes.items()})
-            trial.set_user_attr(_WORKER, presence.name)
-            twin = next((one for one in trials if one.params == trial.params and _AUROCS in one.user_attrs), None)
-            if twin is not None:  # sampling may draw a configuration twice; training it twice gives the same
-                trial.set_user_attr(_AUROCS, twin.user_attrs[_AUROCS])
-        return trial
+        with contextlib.ExitStack() as stack:
+            with self._lock:  # until the trial's own lock is held, nobody may take it for abandoned
+                self._requeue_abandoned()
+                trial = self._next_trial()
+                if trial is not None:
+                    stack.enter_context(self._trial_lock(trial.number))
+            yield trial
 
-    @staticmethod
-    def aurocs(trial: Trial | FrozenTrial) -> dict[int, float]:
-        """By seed, as far as there are any."""
-        return {int(seed): auroc for seed, auroc in trial.user_attrs.get(_AUROCS, {}).items()}
-
-    def keep(self, trial: Trial, seed: int, auroc: float) -> None:
-        """Note what came of one seed."""
-        aurocs = {**self.aurocs(trial), seed: auroc}
-        trial.set_user_attr(_AUROCS, {str(seed): auroc for seed, auroc in aurocs.items()})
+    def aurocs(self, trial: Trial) -> dict[int, float]:
+        """Return the known AUROCs by seed, from every trial with this configuration: sampling may repeat one."""
+        same = (other for other in self._trials() if other.params == trial.params)
+        return {seed: auroc for other in same for seed, auroc in other.intermediate_values.items()}
 
     def complete(self, trial: Trial) -> None:
-        """Every seed has its AUROC."""
+        """Finish a trial that has the AUROC of every seed."""
         self._study.tell(trial, statistics.fmean(self.aurocs(trial).values()))
 
     def fail(self, trial: Trial, reason: str) -> None:
-        """The configuration cannot be trained."""
+        """Finish a trial whose configuration cannot be trained."""
         trial.set_user_attr(_REASON, reason)
         self._study.tell(trial, state=TrialState.FAIL)
 
     def results(self) -> tuple[list[Entry], list[Failure]]:
-        """Configurations that are complete, the best first, and those that failed; each of them once."""
-        trials = list({_key(trial.params): trial for trial in self._trials()}.values())
-        entries = [
-            Entry(configuration=self._configuration(trial), aurocs=dict(sorted(self.aurocs(trial).items())))
-            for trial in trials
-            if trial.state is TrialState.COMPLETE
-        ]
-        failures = [
-            Failure(configuration=self._configuration(trial), reason=trial.user_attrs.get(_REASON, "unknown"))
-            for trial in trials
-            if trial.state is TrialState.FAIL
-        ]
+        """Return the complete configurations, the best first, and the failed ones; each of them once."""
+        groups: dict[str, list[FrozenTrial]] = {}
+        for trial in self._trials():
+            groups.setdefault(json.dumps(trial.params, sort_keys=True), []).append(trial)
+        entries, failures = [], []
+        for group in groups.values():
+            states = {trial.state for trial in group}
+            configuration = {name: group[0].params.get(name) for name in self._plan.space.axes}
+            if TrialState.COMPLETE in states:
+                aurocs = {seed: auroc for trial in group for seed, auroc in trial.intermediate_values.items()}
+                entries.append(Entry(configuration=configuration, aurocs=dict(sorted(aurocs.items()))))
+            elif TrialState.FAIL in states:
+                reason = next(trial.user_attrs[_REASON] for trial in group if trial.state is TrialState.FAIL)
+                failures.append(Failure(configuration=configuration, reason=reason))
         return rank(entries), failures
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _configuration(self, trial: FrozenTrial) -> Configuration:
-        return {name: trial.params[name] for name in self._plan.space.axes}
+    def _trial_lock(self, number: int) -> BaseFileLock:
+        return self.lock(f"trial-{number}")
 
-    def _check_identity(self, folder: Path) -> None:
-        expected, found = self._plan.identity(), self._study.user_attrs.get(_IDENTITY)
-        if found is None:
-            self._study.set_user_attr(_IDENTITY, expected)
-            return
-        for name, value in expected.items():
-            if found.get(name) != value:
-                was, now = _difference(found.get(name), value)
-                raise SweepError(
-                    f"{folder} holds a sweep that differs in its {name}: there {was}, here {now}; choose another folder"
-                )
-
-    def _enqueue_grid(self) -> None:
-        """Whoever died amid this left some out: they are added."""
-        if self._study.user_attrs.get(_ENQUEUED):
-            return
-        known = {_key(trial.system_attrs["fixed_params"]) for trial in self._trials()}
-        for configuration in self._plan.space.configurations():
-            if _key(configuration) not in known:
-                self._study.enqueue_trial(configuration)
-        self._study.set_user_attr(_ENQUEUED, value=True)
-
-    def _put_back_orphans(self) -> None:
+    def _requeue_abandoned(self) -> None:
+        """Queue the trials of killed processes again. Optuna's retry is two writes, and a kill between loses one."""
+        study_id = self._storage.get_study_id_from_name(_NAME)
         for trial in self._trials():
-            if trial.state is TrialState.RUNNING and not is_present(self._workers, trial.user_attrs.get(_WORKER, "")):
-                trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, trial.number)
+            if trial.state is TrialState.RUNNING and not _is_held(self._trial_lock(trial.number)):
+                trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
                 self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
+    def _next_trial(self) -> Trial | None:
+        trials = self._trials()
+        if not any(trial.state is TrialState.WAITING for trial in trials):
+            if len(trials) >= self._plan.num_configurations:
+                return None
+            self._study.enqueue_trial(self._sample(trials))
+        return self._study.ask(self._distributions)
 
-def _check_plan(plan: Plan) -> None:
-    if plan.space.is_grid and plan.num_trials is not None:
-        raise SweepError(
-            f"a grid of {plan.space.num_configurations} configurations is tried in full; --trials is for ranges"
-        )
-    if not plan.space.is_grid and (plan.num_trials is None or plan.num_trials < 1):
-        raise SweepError("a search space with a range is sampled; say with --trials how many configurations to try")
+    def _sample(self, trials: list[FrozenTrial]) -> Configuration:
+        """Sample a configuration for a new trial, as after any interruption: from its number and what is complete."""
+        study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=len(trials)))
+        study.add_trials([trial for trial in trials if trial.state is TrialState.COMPLETE])
+        return study.ask(self._distributions).params
+
+
+def _is_held(lock: BaseFileLock) -> bool:
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
@@ -240,15 +169,3 @@ def _distribution(axis: Axis) -> BaseDistribution:
     if isinstance(axis.low, int) and isinstance(axis.high, int):
         return IntDistribution(axis.low, axis.high, log=axis.log, step=int(axis.step or 1))
     return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
-
-
-def _difference(was: Any, now: Any) -> tuple[Any, Any]:  # noqa: ANN401 - whatever JSON holds
-    """The first member that differs, if both have members."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        name = next(name for name in {**was, **now} if was.get(name) != now.get(name))
-        was, now = (f"{name} {json.dumps(one[name])}" if name in one else f"no {name}" for one in (was, now))
-    return was, now
-
-
-def _key(configuration: Mapping[str, Any]) -> str:
-    return json.dumps(configuration, sort_keys=True)

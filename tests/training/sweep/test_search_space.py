@@ -1,4 +1,4 @@
-"""Search spaces: what a file may say, and one clear line for whatever it may not."""
+"""Search spaces: what a file may contain, and one clear line for what it may not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from training.sweep.search_space import (
     SearchSpace,
     SearchSpaceError,
     check_space,
-    read_space,
-    swept_names,
 )
+from training.sweep.space_file import read_space, swept_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +34,7 @@ def read(tmp_path: Path) -> Callable[..., SearchSpace]:
     return read
 
 
-def test_the_default_is_the_originals_three_axes_and_three_seeds() -> None:
+def test_the_default_has_three_axes_and_three_seeds() -> None:
     configurations = list(DEFAULT_SPACE.configurations())
     assert len(configurations) == DEFAULT_SPACE.num_configurations == 27
     assert len({json.dumps(one) for one in configurations}) == 27
@@ -88,9 +87,9 @@ def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]
         ("learning_rate = ", "is not TOML"),
         ("", "names no setting; allowed are tune, optimizer"),
         ("seeds = [0]", "names no setting"),
-        ("lr = [0.1]", "lr is no setting; allowed are tune, optimizer, learning_rate"),
-        ("seed = [0]", r"seed is not swept; list seeds as `seeds = \[0, 1, 2\]`"),
-        ('device = ["cpu"]', "device is not swept; it is an option of the command"),
+        ("lr = [0.1]", "lr is not a setting; allowed are tune, optimizer, learning_rate"),
+        ("seed = [0]", r"seed cannot be swept; list seeds as `seeds = \[0, 1, 2\]`"),
+        ('device = ["cpu"]', "device cannot be swept; it is an option of the command"),
         ("batch_size = []", "batch_size is an empty list"),
         ("batch_size = 16", "batch_size is 16; it must be a list of values or a table"),
         ("batch_size = [16, 16]", "batch_size lists 16 twice"),
@@ -114,8 +113,8 @@ def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]
             "weight_decay = {low = 0.1, high = 1, log = true, step = 0.1}",
             r"weight_decay\.step is 0\.1; it must be left",
         ),
-        ("batch_size = {low = 8, high = 32, step = 5}", r"batch_size\.step is 5; it must go into 8 to 32"),
-        ("batch_size = {low = 8, high = 32, step = 0}", r"batch_size\.step is 0; it must go into 8 to 32"),
+        ("batch_size = {low = 8, high = 32, step = 5}", r"batch_size\.step is 5; it must divide 8 to 32"),
+        ("batch_size = {low = 8, high = 32, step = 0}", r"batch_size\.step is 0; it must divide 8 to 32"),
         ("batch_size = {low = 0, high = 32}", "batch_size is 0; it must be at least 1"),
         ("batch_size = {low = 1, high = 3.5}", r"batch_size\.high has 3\.5; it must be a whole number"),
         ("seeds = []\nbatch_size = [1]", r"seeds is \[\]; it must be a list of whole numbers"),
@@ -129,19 +128,17 @@ def test_every_setting_of_learning_may_be_swept(read: Callable[..., SearchSpace]
         ),
     ],
 )
-def test_what_cannot_be_swept_is_named_in_one_line(
-    read: Callable[..., SearchSpace], content: str, message: str
-) -> None:
+def test_an_invalid_space_is_refused_in_one_line(read: Callable[..., SearchSpace], content: str, message: str) -> None:
     with pytest.raises(SearchSpaceError, match=rf"space\.toml.* {message}"):
         read(content)
 
 
-def test_a_setting_is_either_swept_or_given(read: Callable[..., SearchSpace]) -> None:
+def test_a_setting_is_either_swept_or_fixed(read: Callable[..., SearchSpace]) -> None:
     with pytest.raises(SearchSpaceError, match="num_epochs is set to 3 for the whole sweep already; set it once"):
         read("num_epochs = [1, 2]", num_epochs=3)
 
 
-def test_what_is_given_counts_when_configurations_are_checked(read: Callable[..., SearchSpace]) -> None:
+def test_fixed_settings_count_when_configurations_are_checked(read: Callable[..., SearchSpace]) -> None:
     read("accumulation_steps = [16]", batch_size=16)
     with pytest.raises(SearchSpaceError, match="accumulation_steps is 16; it must be at most batch_size, 8"):
         read("accumulation_steps = [16]", batch_size=8)

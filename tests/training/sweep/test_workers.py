@@ -1,6 +1,6 @@
-"""Sweeps: shared by processes, killed and gone on with, and never mixed up with another. The objective costs nothing.
+"""Sweeps that several processes share, that are killed and resumed. The objective is a formula, which costs nothing.
 
-tests/training/sweep/test_results.py trains for real.
+tests/training/sweep/test_results.py trains models.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
-from filelock import FileLock
 
 from training.config import TrainingConfig, TrainingError
-from training.sweep.locks import is_present
+from training.sweep import workers
+from training.sweep.plan import Plan, SweepError
 from training.sweep.search_space import Range, SearchSpace, SearchSpaceError
-from training.sweep.study import JOURNAL, Plan, SweepError, SweepStudy
+from training.sweep.study import JOURNAL, SweepStudy
 from training.sweep.workers import run_sweep
 
 if TYPE_CHECKING:
@@ -40,38 +41,35 @@ PATIENCE_S = 60.0
 
 
 def plan(space: SearchSpace = GRID, **changes: Any) -> Plan:
-    num_trials = None if space.is_grid else 6
-    settings: dict[str, Any] = {"num_epochs": 3}
-    given = Plan(
-        space=space,
-        settings=settings,
-        backbone="clip",
-        backbone_sha256="def",
-        data_sha256="abc",
-        version="1.0.0",
-        num_trials=num_trials,
-    )
-    return dataclasses.replace(given, **changes)
+    settings: dict[str, Any] = {
+        "settings": {"num_epochs": 3},
+        "backbone": "clip",
+        "backbone_sha256": "def",
+        "data_sha256": "abc",
+        "version": "1.0.0",
+        "num_trials": None if space.is_grid else 6,
+    }
+    return Plan(**{"space": space, **settings, **changes})
 
 
-def judge(config: TrainingConfig) -> float:
-    """Better with larger batches and learning rates around 1e-2, and a little by the seed."""
+def auroc(config: TrainingConfig) -> float:
+    """Better with larger batches and learning rates around 1e-2; depends a little on the seed."""
     rate = abs(config.learning_rate - 1e-2)
     return 0.5 + config.batch_size / 100 - rate + 0.01 * config.seed + (0.05 if config.optimizer == "adam" else 0)
 
 
 @dataclass(frozen=True)
-class Judge:
-    """An objective that notes in a file what it is asked, and waits as long as another file holds it up.
+class Objective:
+    """Writes each call to a file, and waits in later calls until ``let_go``.
 
     Attributes:
-        folder: Where both files are.
-        held_up: The call, counted over all processes, from which on it waits.
-        fail: What it does instead of an answer, for which optimizer.
+        folder: Where the files are.
+        wait_from: The first call that waits, counted over all processes from 1.
+        fail: The optimizer that fails with seed 1, and its error.
     """
 
     folder: Path
-    held_up: int = 1000
+    wait_from: int = 1000
     fail: tuple[str, type[Exception]] | None = None
 
     def __call__(self) -> Callable[[TrainingConfig], float]:
@@ -82,11 +80,12 @@ class Judge:
         call = json.dumps([config.optimizer, config.batch_size, config.learning_rate, config.seed])
         with (self.folder / "calls").open("a", encoding="utf-8") as file:
             file.write(f"{call}\n")
-        while len(self.calls) >= self.held_up and not (self.folder / "go").exists():
+        waits = self.calls.index(call) + 1 >= self.wait_from
+        while waits and not (self.folder / "go").exists():
             time.sleep(0.01)
         if self.fail and config.optimizer == self.fail[0] and config.seed == 1:
             raise self.fail[1]("the loss is nan in epoch 2")
-        return judge(config)
+        return auroc(config)
 
     @property
     def calls(self) -> list[str]:
@@ -103,7 +102,7 @@ def entries(folder: Path, given: Plan) -> list[Entry]:
 
 @contextlib.contextmanager
 def started(*arguments: Any, **settings: Any) -> Iterator[SpawnProcess]:
-    """``run_sweep`` in a process of its own, which is ended if the test does not."""
+    """``run_sweep`` in a process of its own, which is killed if the test does not end it."""
     process = multiprocessing.get_context("spawn").Process(target=run_sweep, args=arguments, kwargs=settings)
     process.start()
     try:
@@ -116,43 +115,46 @@ def started(*arguments: Any, **settings: Any) -> Iterator[SpawnProcess]:
 def wait_until(reached: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not reached():
-        assert time.monotonic() < deadline, "it never came about"
+        assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
 
 
-def workers(folder: Path) -> list[int]:
-    """Process ids of those that live."""
-    with FileLock(folder / "locks/study"):
-        names = [path.name for path in (folder / "workers").iterdir()]
-        return [int(name.split("-")[0]) for name in names if is_present(folder / "workers", name)]
+def find_workers(process: SpawnProcess) -> list[psutil.Process]:
+    """The worker processes of a ``started`` sweep; multiprocessing has one of its own beside them."""
+    return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_every_configuration_is_run_once_with_every_seed_and_ranked(tmp_path: Path) -> None:
-    objective = Judge(tmp_path)
+def have_ended(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_every_configuration_is_trained_once_with_every_seed_and_ranked(tmp_path: Path) -> None:
+    objective = Objective(tmp_path)
     run_sweep(tmp_path / "sweep", plan(), objective, num_jobs=2)
     assert len(objective.calls) == len(set(objective.calls)) == 12
     ranked = entries(tmp_path / "sweep", plan())
     assert ranked[0].configuration == {"optimizer": "adam", "batch_size": 32}
     assert ranked[-1].configuration == {"optimizer": "sgd", "batch_size": 8}
-    expected = [judge(TrainingConfig(optimizer="adam", batch_size=32, seed=seed)) for seed in (0, 1)]
+    expected = [auroc(TrainingConfig(optimizer="adam", batch_size=32, seed=seed)) for seed in (0, 1)]
     assert list(ranked[0].aurocs.values()) == expected
 
 
-def test_a_sweep_that_is_done_is_not_done_again(tmp_path: Path) -> None:
+def test_a_finished_sweep_trains_nothing(tmp_path: Path) -> None:
     for _ in range(2):
-        run_sweep(tmp_path / "sweep", plan(), Judge(tmp_path))
-    assert len(Judge(tmp_path).calls) == 12
+        run_sweep(tmp_path / "sweep", plan(), Objective(tmp_path))
+    assert len(Objective(tmp_path).calls) == 12
 
 
 @pytest.mark.parametrize("space", [GRID, RANGES], ids=["grid", "ranges"])
-def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path: Path, space: SearchSpace) -> None:
-    """Killed amid the second seed of the third configuration."""
-    folder, objective = tmp_path / "sweep", Judge(tmp_path, held_up=6)
+def test_a_killed_sweep_is_resumed_with_the_same_results(tmp_path: Path, space: SearchSpace) -> None:
+    """Killed in the second seed of the third configuration."""
+    folder, objective = tmp_path / "sweep", Objective(tmp_path, wait_from=6)
     with started(folder, plan(space), objective) as process:
         wait_until(lambda: len(objective.calls) == 6)
+        children = find_workers(process)
+        assert len(children) == 1
         process.kill()
-        process.join()
-        wait_until(lambda: not workers(folder))  # a worker does not outlive its starter
+        wait_until(lambda: have_ended(children))
     assert SweepStudy(folder, plan(space)).num_finished == 2
     objective.let_go()
     run_sweep(folder, plan(space), objective)
@@ -161,18 +163,17 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path: Path, space: Sear
     assert repeated == [objective.calls[5]]
     assert len(objective.calls) == 12 + 1
     (tmp_path / "undisturbed").mkdir()
-    run_sweep(tmp_path / "undisturbed/sweep", plan(space), Judge(tmp_path / "undisturbed"))
+    run_sweep(tmp_path / "undisturbed/sweep", plan(space), Objective(tmp_path / "undisturbed"))
     assert entries(folder, plan(space)) == entries(tmp_path / "undisturbed/sweep", plan(space))
 
 
-def test_two_at_once_share_a_sweep_and_one_takes_over_what_the_other_dies_of(tmp_path: Path) -> None:
-    folder, objective = tmp_path / "sweep", Judge(tmp_path)
-    held_up = Judge(tmp_path, held_up=1)
-    with started(folder, plan(), held_up) as first:
+def test_two_share_a_sweep_and_one_takes_over_the_trial_of_the_other_when_that_is_killed(tmp_path: Path) -> None:
+    folder, objective = tmp_path / "sweep", Objective(tmp_path)
+    with started(folder, plan(), Objective(tmp_path, wait_from=1)) as first:
         wait_until(lambda: len(objective.calls) == 1)
         with started(folder, plan(), objective) as second:
-            wait_until(lambda: len(objective.calls) == 11)
-            time.sleep(1.0)  # the second has nothing left but what the first, which lives, is at
+            wait_until(lambda: SweepStudy(folder, plan()).num_finished == 5)
+            time.sleep(1.0)  # time for the second to take a trial that the first still holds
             assert len(objective.calls) == len(set(objective.calls)) == 11
             first.kill()
             second.join(PATIENCE_S)
@@ -182,39 +183,57 @@ def test_two_at_once_share_a_sweep_and_one_takes_over_what_the_other_dies_of(tmp
     assert len(entries(folder, plan())) == 6
 
 
-def test_a_worker_that_is_killed_ends_the_run_in_words_and_is_made_up_for(tmp_path: Path) -> None:
-    folder, objective = tmp_path / "sweep", Judge(tmp_path, held_up=3)
+def test_a_process_that_was_stopped_keeps_its_trial(tmp_path: Path) -> None:
+    """As by Ctrl-Z, or by a notebook that was closed overnight."""
+    folder, objective = tmp_path / "sweep", Objective(tmp_path, wait_from=1)
+    with started(folder, plan(), objective) as first:
+        wait_until(lambda: len(objective.calls) == 1)
+        (worker,) = find_workers(first)
+        worker.suspend()
+        with started(folder, plan(), Objective(tmp_path)) as second:
+            wait_until(lambda: SweepStudy(folder, plan()).num_finished == 5)
+            worker.resume()
+            objective.let_go()
+            for process in (first, second):
+                process.join(PATIENCE_S)
+                assert process.exitcode == 0
+    assert len(objective.calls) == len(set(objective.calls)) == 12
+
+
+def test_a_killed_worker_ends_the_run_with_an_error_and_its_trial_is_trained_again(tmp_path: Path) -> None:
+    folder, objective = tmp_path / "sweep", Objective(tmp_path, wait_from=3)
     with started(folder, plan(), objective) as process:
         wait_until(lambda: len(objective.calls) == 3)
-        (worker,) = workers(folder)
-        os.kill(worker, signal.SIGKILL)
+        (worker,) = find_workers(process)
+        worker.kill()
         process.join(PATIENCE_S)
         assert process.exitcode == 1
     objective.let_go()
     run_sweep(folder, plan(), objective)
     assert len(entries(folder, plan())) == 6
-    assert not list((folder / "workers").iterdir())
+    assert len(objective.calls) == 12 + 1
 
 
-def test_ctrl_c_ends_everything_at_once_and_loses_no_seed(tmp_path: Path) -> None:
-    folder, objective = tmp_path / "sweep", Judge(tmp_path, held_up=6)
+def test_ctrl_c_ends_every_process_and_loses_only_the_running_trainings(tmp_path: Path) -> None:
+    folder, objective = tmp_path / "sweep", Objective(tmp_path, wait_from=5)
     with started(folder, plan(), objective, num_jobs=2) as process:
-        wait_until(lambda: len(objective.calls) >= 6 and len(workers(folder)) == 2)
-        time.sleep(0.2)  # whoever is not held up is done with its call
+        wait_until(lambda: len(objective.calls) == 6)
+        children = find_workers(process)
+        assert len(children) == 2
         os.kill(process.pid or 0, signal.SIGINT)
         process.join(PATIENCE_S)
         assert process.exitcode == 1
-        assert not workers(folder)
-    num_calls = len(objective.calls)
+        assert have_ended(children)
     objective.let_go()
     run_sweep(folder, plan(), objective)
-    assert len(objective.calls) == 12 + 2 or len(objective.calls) == 12 + 1  # those that both, or one, were at
-    assert num_calls <= 7
+    repeated = [call for call, times in Counter(objective.calls).items() if times > 1]
+    assert repeated == objective.calls[4:6]
+    assert len(objective.calls) == 12 + 2
     assert len(entries(folder, plan())) == 6
 
 
-def test_a_configuration_that_explodes_fails_alone_and_says_why(tmp_path: Path) -> None:
-    study = run_sweep(tmp_path / "sweep", plan(), Judge(tmp_path, fail=("sgd", TrainingError)))
+def test_a_configuration_that_cannot_be_trained_fails_alone_and_says_why(tmp_path: Path) -> None:
+    study = run_sweep(tmp_path / "sweep", plan(), Objective(tmp_path, fail=("sgd", TrainingError)))
     complete, failed = study.results()
     assert {entry.configuration["optimizer"] for entry in complete} == {"adam"}
     assert [failure.configuration["batch_size"] for failure in failed] == [8, 16, 32]
@@ -229,12 +248,12 @@ def test_a_configuration_that_explodes_fails_alone_and_says_why(tmp_path: Path) 
         (ZeroDivisionError, RuntimeError, "(?s)Traceback.*test_workers.*ZeroDivisionError: the loss"),
     ],
 )
-def test_what_goes_wrong_in_a_worker_is_said_by_its_starter(
+def test_an_error_in_a_worker_is_raised_by_run_sweep(
     tmp_path: Path, error: type[Exception], raised: type[Exception], message: str
 ) -> None:
     with pytest.raises(raised, match=message):
-        run_sweep(tmp_path / "sweep", plan(), Judge(tmp_path, fail=("sgd", error)), num_jobs=2)
-    assert not workers(tmp_path / "sweep")
+        run_sweep(tmp_path / "sweep", plan(), Objective(tmp_path, fail=("sgd", error)), num_jobs=2)
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
@@ -260,26 +279,34 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path, change: dic
     SweepStudy(tmp_path / "sweep", plan())
     with pytest.raises(SweepError, match=rf"sweep holds a sweep that differs in its {message}"):
         SweepStudy(tmp_path / "sweep", plan(**change))
-    assert SweepStudy(tmp_path / "sweep", plan()).num_planned == 6
+    assert SweepStudy(tmp_path / "sweep", plan()).num_finished == 0
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_format_is_refused(tmp_path: Path) -> None:
+    """Its trials have their AUROCs elsewhere."""
+    SweepStudy(tmp_path / "sweep", plan())
+    journal = tmp_path / "sweep" / JOURNAL
+    journal.write_bytes(journal.read_bytes().replace(b',"folder format":2', b""))
+    with pytest.raises(SweepError, match="differs in its folder format: there None, here 2; choose another folder"):
+        SweepStudy(tmp_path / "sweep", plan())
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(SweepError, match="exists and holds no sweep"):
         SweepStudy(tmp_path, plan())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_trials_are_for_ranges_and_ranges_need_them(tmp_path: Path) -> None:
+def test_num_trials_is_for_ranges_and_ranges_need_it() -> None:
     with pytest.raises(SweepError, match="a grid of 6 configurations is tried in full; --trials is for ranges"):
-        SweepStudy(tmp_path, plan(num_trials=3))
+        plan(num_trials=3)
     with pytest.raises(SweepError, match="say with --trials how many"):
-        SweepStudy(tmp_path, plan(RANGES, num_trials=None))
-    assert not list(tmp_path.iterdir())
+        plan(RANGES, num_trials=None)
 
 
-def test_ranges_are_sampled_within_their_ends_and_may_be_given_more_trials(tmp_path: Path) -> None:
-    folder, objective = tmp_path / "sweep", Judge(tmp_path)
+def test_ranges_are_sampled_within_their_ends_and_may_get_more_trials(tmp_path: Path) -> None:
+    folder, objective = tmp_path / "sweep", Objective(tmp_path)
     run_sweep(folder, plan(RANGES), objective)
     first = entries(folder, plan(RANGES))
     assert len(first) == 6
@@ -291,18 +318,18 @@ def test_ranges_are_sampled_within_their_ends_and_may_be_given_more_trials(tmp_p
     assert len(objective.calls) == 16
 
 
-def test_what_sampling_draws_twice_is_trained_once(tmp_path: Path) -> None:
+def test_a_configuration_that_is_sampled_twice_is_trained_once(tmp_path: Path) -> None:
     space = SearchSpace(axes={"batch_size": Range(low=8, high=9)}, seeds=(0,))
-    objective = Judge(tmp_path)
+    objective = Objective(tmp_path)
     study = run_sweep(tmp_path / "sweep", plan(space), objective)
     assert study.num_finished == 6
     assert len(objective.calls) == len(study.results()[0]) == 2
 
 
 @pytest.mark.parametrize("torn", [b'{"op_code":6,"wor', b"\x00\x00"])
-def test_a_journal_whose_last_line_is_torn_can_be_written_on(tmp_path: Path, torn: bytes) -> None:
-    """As a kill, or a disk that was full, leaves it."""
-    folder, objective = tmp_path / "sweep", Judge(tmp_path)
+def test_a_journal_whose_last_line_is_torn_is_continued(tmp_path: Path, torn: bytes) -> None:
+    """As a full disk leaves it."""
+    folder, objective = tmp_path / "sweep", Objective(tmp_path)
     SweepStudy(folder, plan())
     with (folder / JOURNAL).open("ab") as journal:
         journal.write(torn)
@@ -310,10 +337,25 @@ def test_a_journal_whose_last_line_is_torn_can_be_written_on(tmp_path: Path, tor
     assert len(entries(folder, plan())) == 6
 
 
-@pytest.mark.parametrize("num_lines", [1, 2, 3, 5, 8])
-def test_a_sweep_that_was_killed_while_it_was_set_up_is_set_up_in_full(tmp_path: Path, num_lines: int) -> None:
-    SweepStudy(tmp_path / "whole", plan())
+def train_alone(folder: Path, given: Plan) -> list[Entry]:
+    """Run a sweep in this process."""
+    study = SweepStudy(folder, given)
+    while study.num_finished < given.num_configurations:
+        with study.claim() as trial:
+            assert trial is not None
+            workers._train_trial(study, trial, given, auroc)
+    return study.results()[0]
+
+
+@pytest.mark.parametrize("space", [GRID, RANGES], ids=["grid", "ranges"])
+def test_a_sweep_killed_between_any_two_writes_is_resumed_with_the_same_results(
+    tmp_path: Path, space: SearchSpace
+) -> None:
+    expected = train_alone(tmp_path / "whole", plan(space))
     lines = (tmp_path / "whole" / JOURNAL).read_bytes().splitlines(keepends=True)
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / JOURNAL).write_bytes(b"".join(lines[:num_lines]))
-    assert SweepStudy(tmp_path / "cut", plan()).num_planned == 6
+    assert len(lines) > 40
+    for number in range(len(lines)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / JOURNAL).write_bytes(b"".join(lines[:number]))
+        assert train_alone(folder, plan(space)) == expected

@@ -1,7 +1,4 @@
-"""Rank a sweep's configurations by the mean of their seeds' validation AUROCs, and lay the ranking out.
-
-Does not know how the figures came about, nor what is made of the winner.
-"""
+"""Rank the configurations of a sweep by their mean validation AUROC over seeds, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -17,31 +14,31 @@ _SHORT_NAMES: Final = {"learning_rate": "lr", "batch_size": "batch", "num_epochs
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One configuration and the best validation AUROC of each of its seeds."""
+    """A trained configuration and the best validation AUROC of each of its seeds."""
 
     configuration: Mapping[str, Any]
     aurocs: Mapping[int, float]
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean AUROC over the seeds."""
         return statistics.fmean(self.aurocs.values())
 
     @property
     def std(self) -> float | None:
-        """The sample's (n - 1) over the seeds; None for a single one."""
+        """The sample standard deviation (n - 1) over the seeds; None for a single seed."""
         return statistics.stdev(self.aurocs.values()) if len(self.aurocs) > 1 else None
 
     @property
     def median_seed(self) -> int:
-        """The seed in the middle, of an even number the lower one: what to expect, where the best is luck."""
+        """The seed with the median AUROC; of an even number of seeds the lower of the two in the middle."""
         ranked = sorted(self.aurocs, key=lambda seed: (self.aurocs[seed], seed))
         return ranked[(len(ranked) - 1) // 2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """One configuration that cannot be trained, and why."""
+    """A configuration that cannot be trained, and why."""
 
     configuration: Mapping[str, Any]
     reason: str
@@ -49,16 +46,16 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """Configurations, the best first, and those that failed.
+    """The ranked configurations, and the failed ones.
 
     Attributes:
-        entries: Of equal means, the one that varies less comes first, then the one tried first.
+        entries: The best first, as ``rank`` sorts them.
         failures: In the order they were tried.
-        settings: What was the same for all.
-        backbone: What they were trained on top of.
-        data_sha256: On which data.
-        num_memes: By split.
-        tfidf_auroc: On the same validation memes, of TF-IDF, which sees no picture.
+        settings: The settings that were the same for every configuration.
+        backbone: Name of the backbone.
+        data_sha256: SHA-256 of the labelled memes.
+        num_memes: Number of memes by split.
+        tfidf_auroc: AUROC of TF-IDF, which reads only captions, on the same validation memes.
     """
 
     entries: Sequence[Entry]
@@ -71,16 +68,16 @@ class Leaderboard:
 
     @property
     def caveat(self) -> str:
-        """What the winner's figure does not say."""
+        """Why the winner's AUROC is optimistic."""
         num = len(self.entries)
         return (
-            f"The first is the best of {num}, by the {self.num_memes['validation']} validation memes that also chose "
-            "each training's best epoch: its figure is optimistic. ± is the spread over seeds alone; other memes would "
-            "move it further. The test split was not opened."
+            f"The first is the best of {num} on the {self.num_memes['validation']} validation memes that also chose "
+            "each training's best epoch: its AUROC is optimistic. ± is the spread over seeds alone; other memes would "
+            "change it more. The test split was not read."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What ``json`` can write."""
+        """Return the leaderboard as JSON values."""
         return {
             "metric": "validation AUROC: mean over seeds, sample standard deviation (n - 1)",
             "caveat": self.caveat,
@@ -105,12 +102,12 @@ class Leaderboard:
 
 
 def rank(entries: Sequence[Entry]) -> list[Entry]:
-    """The best first, as ``Leaderboard`` has them."""
+    """Sort by mean AUROC, the best first; of equal means, the smaller deviation first, then the one tried first."""
     return sorted(entries, key=lambda entry: (-entry.mean, entry.std or 0.0))
 
 
 def format_leaderboard(board: Leaderboard, limit: int = 10) -> str:
-    """The best ``limit`` configurations as a table for a terminal, what failed, and what to make of it."""
+    """Format the best ``limit`` configurations as a table, then the failed ones and the caveat."""
     columns = label_columns(
         [*(one.configuration for one in board.entries), *(one.configuration for one in board.failures)]
     )
@@ -130,9 +127,9 @@ def format_leaderboard(board: Leaderboard, limit: int = 10) -> str:
 
 
 def label_columns(configurations: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Each setting's short name with its values; what is the same for all configurations is left out.
+    """Return the values of each setting by its short name, without the settings that all configurations share.
 
-    Where all is the same, or there is one configuration only, everything is kept.
+    If they share all of them, as a single configuration does, every setting is returned.
     """
     names = list(configurations[0]) if configurations else []
     varied = [name for name in names if len({one[name] for one in configurations}) > 1] or names
@@ -140,22 +137,22 @@ def label_columns(configurations: Sequence[Mapping[str, Any]]) -> dict[str, list
 
 
 def align(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names, then one line per configuration, all of one width: to be read in a font of fixed width."""
+    """Return a line with the names and one per configuration, padded to columns for a monospaced font."""
     lines = [list(columns), *(list(row) for row in zip(*columns.values(), strict=True))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     return ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) for line in lines]
 
 
 def format_auroc(entry: Entry) -> str:
-    """Mean and standard deviation, three decimals each."""
+    """Format mean ± standard deviation with three decimals."""
     return f"{entry.mean:.3f}" if entry.std is None else f"{entry.mean:.3f} ± {entry.std:.3f}"
 
 
 def _word(value: object) -> str:
-    """Three digits of a float, small ones as people write learning rates: 1e-3."""
+    """Format a float with three digits; small ones like learning rates are usually written: 1e-3."""
     if not isinstance(value, float):
         return str(value)
-    if not 0 < abs(value) < 0.01:  # noqa: PLR2004 - where zeros get hard to count
+    if not 0 < abs(value) < 0.01:  # noqa: PLR2004 - below, zeros are hard to count
         return f"{value:.3g}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"

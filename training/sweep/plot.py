@@ -1,7 +1,4 @@
-"""Draw a sweep's leaderboard: the best configurations, the best on top, each with its seeds.
-
-Does not rank them, nor know where the picture goes.
-"""
+"""Draw the leaderboard of a sweep: the best configurations, the best on top, each with its seeds."""
 
 from __future__ import annotations
 
@@ -18,16 +15,16 @@ if TYPE_CHECKING:
     from training.sweep.leaderboard import Entry, Leaderboard
 
 MAX_ROWS: Final = 30  # more are too small to read
-_CHANCE: Final = 0.5  # AUROC of scores that say nothing
+_CHANCE: Final = 0.5  # AUROC of random scores
 _LIGHT_BLUE: Final = "#7db4d6"
 _FONT: Final[dict[str, Any]] = {"family": "monospace", "size": 8.5}
 _ROW_INCHES, _AROUND_INCHES, _LEAST_ROWS = 0.235, 1.7, 3
 
 
 def draw_leaderboard(board: Leaderboard) -> bytes:
-    """A PNG of the best ``MAX_ROWS`` configurations; ``board`` has at least one."""
+    """Draw the best ``MAX_ROWS`` configurations of ``board``, which has at least one, as a PNG."""
     shown = board.entries[:MAX_ROWS]
-    # What all of them share tells them apart as little here as in the table, so labels are those of the table.
+    # All entries, not only the shown ones, so that the labels are those of the table.
     header, *labels = align(label_columns([entry.configuration for entry in board.entries]))
 
     def draw(axes: Axes) -> None:

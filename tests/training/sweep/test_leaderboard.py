@@ -1,4 +1,4 @@
-"""The ranking of a sweep: its order, its figures, its table and its picture."""
+"""The leaderboard of a sweep: its order, its figures, its table and its picture."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def board(*entries: Entry, failures: tuple[Failure, ...] = ()) -> Leaderboard:
     )
 
 
-def test_the_mean_over_seeds_decides_not_the_best_seed() -> None:
+def test_the_mean_over_seeds_decides_and_not_the_best_seed() -> None:
     lucky, steady = entry("lucky", 0.9, 0.5, 0.5), entry("steady", 0.7, 0.7, 0.7)
     assert rank([lucky, steady]) == [steady, lucky]
 
 
-def test_of_equal_means_the_one_that_varies_less_comes_first() -> None:
+def test_of_equal_means_the_smaller_deviation_comes_first() -> None:
     loose, tight = entry("loose", 0.5, 0.75), entry("tight", 0.625, 0.625)
     assert rank([loose, tight]) == [tight, loose]
     assert rank([tight, dataclasses.replace(tight)]) == [tight, tight]
 
 
-def test_the_deviation_is_the_samples() -> None:
+def test_the_deviation_is_the_sample_deviation() -> None:
     assert entry("adam", 0.6, 0.7, 0.8).std == pytest.approx(0.1)
     assert entry("adam", 0.6, 0.8).std == pytest.approx(0.2 / 2**0.5)
     assert entry("adam", 0.6).std is None
@@ -56,7 +56,7 @@ def test_the_median_seed_is_the_one_in_the_middle(aurocs: tuple[float, ...], see
     assert entry("adam", *aurocs).median_seed == seed
 
 
-def test_the_table_shows_what_differs_and_says_what_failed() -> None:
+def test_the_table_shows_varying_settings_and_failures() -> None:
     failed = Failure(configuration={"optimizer": "sgd", "batch_size": 16}, reason="seed 0: the loss is nan in epoch 1")
     lines = format_leaderboard(
         board(entry("adam", 0.6, 0.7), entry("adamw", 0.7, 0.8), failures=(failed,))
@@ -78,13 +78,13 @@ def test_the_table_ends_at_its_limit() -> None:
     assert "o1 " not in text
 
 
-def test_learning_rates_read_as_people_write_them() -> None:
+def test_learning_rates_are_written_as_usual() -> None:
     values = [1e-3, 3.14159e-5, 0.02, 1.0, 0.0]
     columns = label_columns([{"learning_rate": value} for value in values])
     assert columns == {"lr": ["1e-3", "3.14e-5", "0.02", "1", "0"]}
 
 
-def test_a_single_configuration_shows_all_it_has() -> None:
+def test_a_single_configuration_shows_all_settings() -> None:
     assert label_columns([{"optimizer": "sgd", "batch_size": 8}]) == {"optimizer": ["sgd"], "batch": ["8"]}
 
 

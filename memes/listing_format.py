@@ -110,12 +110,23 @@ class ListingFormat:
             if not check_text(self.label_file, "a picture and its labels a line", errors):
                 return None
             labels = self._read_labels(self.label_file, errors)
-        if isinstance(table, JsonTable):
-            return RowParser(self, folder, self.image[0], self.text[0], self.label[0], labels)
-        if not table.columns:  # every record is malformed
-            return None
-        found = self._find_columns(table, file, errors)
-        return found and RowParser(self, folder, *found, labels)
+        columns = self.image[0], self.text[0], self.label[0]
+        if isinstance(table, CsvTable):
+            # A CSV without a header has malformed records only.
+            found = self._find_columns(table, file, errors) if table.columns else None
+            if not found:
+                return None
+            columns = found
+        return RowParser(
+            image=columns[0],
+            text=columns[1],
+            label=columns[2],
+            folder=folder,
+            boundary=self.boundary,
+            find_label=self.find_label,
+            label_words=self.label_words,
+            labels=labels,
+        )
 
     def _find_columns(self, table: CsvTable, file: TextFile, errors: RowErrors) -> tuple[str, str, str] | None:
         """The columns of image, text and label as the header has them, or None if one is missing or repeated."""

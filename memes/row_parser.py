@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memes.row_values import find_character_fault, find_picture_name, find_string_fault, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from memes.listing_format import ListingFormat
     from memes.meme import Label
 
 
@@ -24,15 +23,28 @@ class ParsedRow(NamedTuple):
     faults: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowParser:
-    """Parses the rows of one file. With ``labels`` by picture, the column of the labels is not read."""
+    """Parses the rows of one file.
 
-    format: ListingFormat
-    folder: Path
+    Attributes:
+        image: Column of the pictures' names, as the file spells it.
+        text: Column of the captions.
+        label: Column of the labels; not read if ``labels`` is given.
+        folder: What the pictures' names are relative to.
+        boundary: ``folder`` as an error names it.
+        find_label: Returns the label that a value stands for, or None.
+        label_words: The values a label may have, as an error names them.
+        labels: Labels by picture, from a file of their own.
+    """
+
     image: str
     text: str
     label: str
+    folder: Path
+    boundary: str
+    find_label: Callable[[Any], Label | None]
+    label_words: str
     labels: Mapping[str, Label] | None
 
     def parse(self, values: Mapping[str, Any]) -> ParsedRow:
@@ -49,7 +61,7 @@ class RowParser:
         spelled = values[self.image]
         if fault := find_character_fault(spelled, self.image, is_name=True):
             return "", fault
-        return find_picture_name(spelled, self.image, self.folder, self.format.boundary)
+        return find_picture_name(spelled, self.image, self.folder, self.boundary)
 
     def _parse_text(self, values: Mapping[str, Any]) -> tuple[str, str]:
         fault = find_string_fault(values, self.text) or find_character_fault(values[self.text], self.text)
@@ -61,6 +73,6 @@ class RowParser:
             return label, "" if label is not None else f"no label for {image!r} in the file of labels"
         if self.label not in values:
             return None, find_string_fault(values, self.label)
-        if (label := self.format.find_label(values[self.label])) is None:
-            return None, f"unknown label, {show(values[self.label])}; it must be {self.format.label_words}"
+        if (label := self.find_label(values[self.label])) is None:
+            return None, f"unknown label, {show(values[self.label])}; it must be {self.label_words}"
         return label, ""

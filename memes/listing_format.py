@@ -76,14 +76,14 @@ class ListingFormat:
             errors: All that is wrong is noted here; the memes are of use only if nothing is.
 
         Returns:
-            Every row that names a picture, or None if nobody can tell what the rows say.
+            Every row that names a picture, or None if the columns cannot be told.
         """
         if not check_text(file, self._describe(), errors):
             return None
         table: Table = CsvTable(file, self.delimiters) if self.kind == "csv" else JsonTable(file)
         parser, builder, num_rows = self._make_parser(table, file, folder, errors), MemeTableBuilder(file), 0
         for num_rows, row in enumerate(table, 1):  # noqa: B007
-            if row.hides_rows:  # an error of the file: nobody knows how many memes an open quote has swallowed
+            if row.hides_rows:  # an error of the file: an open quote may have swallowed any number of memes
                 errors.add_file_error(f"{file.path}, row {row.number}: {row.fault}")
             elif not self.has_row(row.number):
                 continue

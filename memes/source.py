@@ -30,7 +30,7 @@ class UnreadableFileError(MemeError):
 
 
 class InvalidRowError(MemeError):
-    """A row of a list does not say which meme is meant."""
+    """A row of a list does not name a picture and a caption."""
 
     code = "invalid_row"
 

@@ -20,14 +20,14 @@ NUM = 9_000
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine chunks; nobody may change it."""
+    """Nine chunks; read only."""
     return write_list(tmp_path_factory.mktemp("source") / "memes", NUM)
 
 
 @pytest.fixture(scope="module", params=["csv", "parquet"])
 def whole(request: pytest.FixtureRequest, source: Path, bundle_folder: Path,
           tmp_path_factory: pytest.TempPathFactory) -> Path:  # fmt: skip
-    """The output of a job that nobody interrupted; nobody may change them."""
+    """The output of a job that was not interrupted; read only."""
     out = tmp_path_factory.mktemp("whole") / f"verdicts.{request.param}"
     process = start(source, bundle_folder, out)
     assert (process.communicate(timeout=200)[0], process.returncode)[1] == 3

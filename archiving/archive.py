@@ -148,7 +148,7 @@ class _Maker:
         staging.mkdir()
         # The archiver copies the *children* of an extra folder, so the package keeps its name one level down.
         package = staging / "memeguard"
-        shutil.copytree(_HANDLER_ROOT / "memeguard", package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(_HANDLER_ROOT / "memeguard", package, ignore=shutil.ignore_patterns("__pycache__", "py.typed"))
         (staging / "bundle").mkdir()
         for name in BUNDLE_FILES:  # and nothing else of that folder
             if (self.bundle / name).is_file():

@@ -14,10 +14,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.ports import free_ports
 from benchmarks.serving.load import Load, run_load
 from benchmarks.serving.memes import make_requests
 from benchmarks.serving.processes import Family
-from benchmarks.serving.servers import free_ports
 from benchmarks.serving.venvs import REPOSITORY
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.ports import PORT_OPTIONS, free_ports
 from benchmarks.serving.load import Load, run_load
 from benchmarks.serving.memes import make_requests
 from benchmarks.serving.processes import Family
@@ -29,14 +29,6 @@ _PEERS: Final = Path(__file__).parent / "peers"
 _START_TIMEOUT_S: Final = 180.0
 _POLL_S: Final = 0.2
 _KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH")
-PORT_OPTIONS: Final = (
-    "port",
-    "inference-port",
-    "management-port",
-    "metrics-port",
-    "grpc-inference-port",
-    "grpc-management-port",
-)
 
 
 class StartError(Exception):
@@ -190,12 +182,3 @@ def _headers(target: Target, key_file: Path) -> dict[str, str]:
     with contextlib.suppress(ValueError, KeyError):  # half written
         return {"Authorization": f"Bearer {json.loads(key_file.read_bytes())['inference']['key']}"}
     return {}
-
-
-def free_ports(num: int) -> list[int]:
-    """Find ports that nobody listens on; each is held until all are known, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(num)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

@@ -19,21 +19,13 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.ports import free_ports
+from benchmarks.ports import PORT_OPTIONS, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 MEMEGUARD = str(Path(sys.executable).with_name("memeguard"))
-PORT_OPTIONS = (
-    "port",
-    "inference-port",
-    "management-port",
-    "metrics-port",
-    "grpc-inference-port",
-    "grpc-management-port",
-)
 
 
 def run_memeguard(*arguments: object, cwd: Path = REPOSITORY, **options: Any) -> subprocess.CompletedProcess[str]:

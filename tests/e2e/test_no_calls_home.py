@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, REPOSITORY, serving
-from tests.ports import free_ports
+from benchmarks.ports import PORT_OPTIONS, free_ports
+from tests.e2e.conftest import MEMEGUARD, REPOSITORY, serving
 
 if TYPE_CHECKING:
     from pathlib import Path

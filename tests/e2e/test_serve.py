@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from benchmarks.ports import PORT_OPTIONS, free_ports
 from tests.e2e.conftest import (
     MEMEGUARD,
-    PORT_OPTIONS,
     REPOSITORY,
     Server,
     copy_archive,
     run_memeguard,
     serving,
 )
-from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.e2e.conftest import MEMEGUARD, PORT_OPTIONS, Server, run_memeguard, serving
+from benchmarks.ports import PORT_OPTIONS, free_ports
+from tests.e2e.conftest import MEMEGUARD, Server, run_memeguard, serving
 from tests.e2e.test_serve import rewritten
-from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

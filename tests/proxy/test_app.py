@@ -17,8 +17,8 @@ import pytest
 import requests
 from PIL import Image
 
+from benchmarks.ports import free_ports
 from proxy.health import PROBE_IMAGE
-from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable

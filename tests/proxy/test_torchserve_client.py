@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from benchmarks.ports import free_ports
 from proxy.key_file import Audience, lock_keys, read_keys
 from proxy.upstream import UpstreamAnswer, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
-from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from benchmarks.ports import free_ports
 from benchmarks.serving.clock import Clock
 from benchmarks.serving.headline import measure_headline
 from benchmarks.serving.memes import read_memes
 from benchmarks.serving.processes import Family
 from benchmarks.serving.results import Results
-from benchmarks.serving.servers import Target, free_ports, plan_peers
+from benchmarks.serving.servers import Target, plan_peers
 from benchmarks.serving.settings import Run, Settings
 from benchmarks.serving.targets import PEERS
 

@@ -43,7 +43,7 @@ class FeatureCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
-            self._database.execute("PRAGMA journal_mode=WAL")
+            # The journal keeps SQLite's default mode: a change of mode does not wait for another process, it fails.
             self._database.execute("CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)

@@ -26,6 +26,16 @@ _GUARD = Path(__file__).with_name("guard.py")
 _LARGEST_STATUS = 128  # as in a shell, a larger status is 128 plus the number of the signal that ended the program
 
 
+def guarded(command: Sequence[str], removes: Path | None = None) -> list[str]:
+    """Return the command line that runs ``command`` under a guard; start it with a pipe as stdin and in a new session.
+
+    Args:
+        command: A program and its arguments.
+        removes: A folder that the guard removes after the program's end.
+    """
+    return [sys.executable, "-I", "-S", str(_GUARD), str(removes or ""), *command]
+
+
 class Process:
     """A program in a session of its own, so that Ctrl-C does not reach it, and its children end with it.
 
@@ -53,7 +63,7 @@ class Process:
         self.name = name
         self._removes = removes
         self._popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), str(removes or ""), *command],
+            guarded(command, removes),
             cwd=cwd,
             env=env,
             stdin=subprocess.PIPE,  # never written to: the guard sees it close when this process is gone

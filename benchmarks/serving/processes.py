@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from cli import guard
+from cli.processes import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Family:
         self._sleeps = sleeps
         with log.open("wb") as output:
             self._guard = psutil.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, "", *command],
+                guarded(command),
                 cwd=cwd,
                 env=dict(env),
                 stdin=subprocess.PIPE,  # never written to: the guard sees it close when this process is gone

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.serving.ceiling import BATCH_SIZES, measure_ceiling
 from benchmarks.serving.cells import measure_cell
-from benchmarks.serving.load import Load
+from benchmarks.serving.load import Load, run_load
+from benchmarks.serving.memes import make_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.serving.settings import Run
 
 _WARM_S: Final = 2.0
+_WAKE_S: Final = 30.0
 _AROUND_CELL_S: Final = 2.0  # to wake a server, to wait for the last answers, to stop it again
 _LOAD_BARE_S: Final = 10.0
 
@@ -73,12 +75,19 @@ def _measure(run: Run, target: Target, clients: int, repetition: int) -> None:
     load = Load(clients=clients, seconds=run.settings.seconds, warm_s=min(_WARM_S, run.settings.seconds))
     target.family.resume()
     try:
+        _wake(run, target)
         row = measure_cell(target, run.memes, load, cell=f"{clients} clients, repetition {repetition}")
     finally:
         target.family.pause()
     run.results.add("cells", repetition=repetition, **row)
     numbers = f"{row['requests_per_s']:8.2f}/s  p50 {1000 * row['p50_s']:7.1f} ms  {row['num_errors']} errors"
     print(f"  {clients:3d} clients  {target.name:18s} {numbers}", flush=True)
+
+
+def _wake(run: Run, target: Target) -> None:
+    """Wait for one answer: after minutes of sleep TorchServe was seen to replace its worker, which takes seconds."""
+    make = make_requests(run.memes, target.path, target.headers, cell="wake", distinct=True)
+    run_load(target.port, make, Load(clients=1, seconds=_WAKE_S, max_requests=1))
 
 
 def _measure_bare(run: Run, bare: Path | None, repetition: int) -> None:

@@ -75,9 +75,13 @@ def _make_archives(run: Run) -> Path:
     if data is None:
         data = run.scratch / "data"
         write_demo_data(data, num_train=_NUM_DRAWN, num_validation=_NUM_DRAWN, num_test=4)
-    archive = make_archive(run.scratch / "bundle", run.scratch / "archive", "--data", str(data), "--precision", "int8")
+    archive = make_archive(
+        run.scratch / "bundle", run.scratch / "archive", "--data", str(data), "--quantization", "int8"
+    )
     copy_archive(archive, run.scratch / "uncached", UNCACHED)
-    in_float = make_archive(run.scratch / "bundle", run.scratch / "float", "--data", str(data), "--precision", "float")
+    in_float = make_archive(
+        run.scratch / "bundle", run.scratch / "float", "--data", str(data), "--quantization", "none"
+    )
     copy_archive(in_float, run.scratch / "float-uncached", UNCACHED)
     return archive
 

@@ -119,31 +119,33 @@ def serving(command: list[str], run_dir: Path, tmp: Path, **options: Any) -> Ite
             left_over.kill()
 
 
-def copy_archive(demo: Path, store: Path) -> None:
-    """Copy the demo model's archive and its card."""
+def archive(bundle: Path, version: str, store: Path) -> None:
+    """Archive a bundle as `memeguard archive` does."""
+    done = run_memeguard("archive", bundle, "--version", version, "--model-store", store)
+    assert done.returncode == 0, done.stderr
+
+
+def copy_archive(source: Path, store: Path) -> None:
+    """Copy version 0.1.0's archive and its card."""
     for suffix in (".mar", ".json"):
-        shutil.copy(demo / "store" / f"meme-0.1.0{suffix}", store)
+        shutil.copy(source / f"meme-0.1.0{suffix}", store)
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the demo model made by `memeguard demo`: data, bundle, and model store with 0.1.0."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = run_memeguard(
-        *("demo", "--data", folder / "data", "--out", folder / "bundle", "--model-store", folder / "store")
-    )
-    assert done.returncode == 0, done.stderr
+def store(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with a small model of random weights as 0.1.0; nobody may change it."""
+    folder = tmp_path_factory.mktemp("store")
+    archive(bundle_folder, "0.1.0", folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The demo model and the same bundle as 0.2.0, served side by side; 0.2.0 is the default, being newer."""
-    store = tmp_path_factory.mktemp("store")
-    copy_archive(demo, store)
-    done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)
-    assert done.returncode == 0, done.stderr
-    command = [MEMEGUARD, "serve", f"--model-store={store}"]
+def server(bundle_folder: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The small model as 0.1.0 and 0.2.0, served side by side; 0.2.0 is the default, being newer."""
+    both = tmp_path_factory.mktemp("both")
+    copy_archive(store, both)
+    archive(bundle_folder, "0.2.0", both)
+    command = [MEMEGUARD, "serve", f"--model-store={both}"]
     with (
         tempfile.TemporaryDirectory(prefix="mg-") as tmp,
         serving(command, tmp_path_factory.mktemp("run"), Path(tmp)) as running,

@@ -5,11 +5,29 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.docs.pages import find_block
 from tests.e2e.conftest import run_memeguard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that `memeguard demo` makes: data, bundle, and model store with 0.1.0."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_memeguard(
+        *("demo", "--data", folder / "data", "--out", folder / "bundle", "--model-store", folder / "store")
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_demo_model_tells_them_apart(demo: Path) -> None:
+    card = json.loads((demo / "store/meme-0.1.0.json").read_text())
+    assert card["report"]["validation"]["model"]["accuracy"] >= 0.95
 
 
 def test_neither_picture_nor_caption_alone_tells_the_label(demo: Path) -> None:

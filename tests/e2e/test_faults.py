@@ -33,17 +33,17 @@ _FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 @contextmanager
-def _attacked(demo: Path, run_dir: Path, *arguments: str) -> Iterator[Victim]:
+def _attacked(store: Path, run_dir: Path, *arguments: str) -> Iterator[Victim]:
     with tempfile.TemporaryDirectory(prefix="mg-") as tmp:
-        command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", *arguments]
+        command = [MEMEGUARD, "serve", f"--model-store={store}", *arguments]
         with serving(command, run_dir, Path(tmp)) as server:
             yield Victim(server=server, tmp=Path(tmp))
 
 
 @pytest.fixture(scope="module")
-def victim(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+def victim(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     """A server that most faults share: each must leave it as it was."""
-    with _attacked(demo, tmp_path_factory.mktemp("run")) as attacked:
+    with _attacked(store, tmp_path_factory.mktemp("run")) as attacked:
         yield attacked
 
 
@@ -68,23 +68,23 @@ def test_a_grave_fault_heals_and_nobody_is_told_a_lie(observer: Observer, fault:
 
 
 @pytest.mark.every_fault
-def test_tokens_that_expire(demo: Path, tmp_path: Path) -> None:
+def test_tokens_that_expire(store: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.properties"
     text = (REPOSITORY / "config.properties").read_text("utf-8")
     assert "token_expiration_min=60" in text
     config.write_text(text.replace("token_expiration_min=60", "token_expiration_min=0.2"), "utf-8")
-    with _attacked(demo, tmp_path / "run", f"--config={config}") as victim:
+    with _attacked(store, tmp_path / "run", f"--config={config}") as victim:
         _stands(victim, EXPIRY)
 
 
 @pytest.mark.every_fault
-def test_a_full_disk(demo: Path, tmp_path: Path) -> None:
+def test_a_full_disk(store: Path, tmp_path: Path) -> None:
     (run_dir := tmp_path / "run").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(run_dir)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small file system cannot be mounted without the right to")
     try:
-        with _attacked(demo, run_dir) as victim:
+        with _attacked(store, run_dir) as victim:
             _stands(victim, FULL_DISK)
     finally:
         subprocess.run(["umount", "--lazy", str(run_dir)], check=True)
@@ -92,7 +92,7 @@ def test_a_full_disk(demo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.every_fault
 @pytest.mark.parametrize("seconds", [-7200, 7200])
-def test_a_clock_that_is_moved(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+def test_a_clock_that_is_moved(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     if not _FAKETIME.is_file():
         pytest.skip("libfaketime is not installed (Debian's package faketime)")
     clock = tmp_path / "clock"
@@ -100,7 +100,7 @@ def test_a_clock_that_is_moved(demo: Path, tmp_path: Path, monkeypatch: pytest.M
     settings = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     for name, value in {"LD_PRELOAD": str(_FAKETIME), **settings}.items():
         monkeypatch.setenv(name, value)
-    with _attacked(demo, tmp_path / "run") as victim:
+    with _attacked(store, tmp_path / "run") as victim:
         for name in ("LD_PRELOAD", *settings):
             monkeypatch.delenv(name)
         _stands(victim, Fault(name="the clock is moved", inject=step_clock(clock, seconds)))

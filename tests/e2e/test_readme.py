@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import Block, find_block, find_blocks
-from tests.e2e.conftest import MEMEGUARD, REPOSITORY, Server, copy_archive, run_memeguard, serving
+from tests.e2e.conftest import MEMEGUARD, REPOSITORY, Server, archive, copy_archive, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,14 +62,15 @@ def test_a_refusal_says_what_the_guide_says(server: Server) -> None:
     assert answer == {name: value for name, value in expected.items() if name != "request_id"}
 
 
-def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, short_tmp: Path) -> None:
-    store = tmp_path / "store"
-    store.mkdir()
-    copy_archive(demo, store)
-    with serving([MEMEGUARD, "serve", f"--model-store={store}"], tmp_path / "run", short_tmp) as server:
+def test_versions_change_through_the_management_api(
+    bundle_folder: Path, store: Path, tmp_path: Path, short_tmp: Path
+) -> None:
+    own = tmp_path / "store"
+    own.mkdir()
+    copy_archive(store, own)
+    with serving([MEMEGUARD, "serve", f"--model-store={own}"], tmp_path / "run", short_tmp) as server:
         assert server.predict(MEME.read_bytes(), "hello").json()["version"] == "0.1.0"
-        done = run_memeguard("archive", demo / "bundle", "--version", "0.2.0", "--model-store", store)
-        assert done.returncode == 0, done.stderr
+        archive(bundle_folder, "0.2.0", own)
 
         registered, default, scaled, listing, direct, retired, *_ = shell(find_block("run: manage").code, server)
 
@@ -81,7 +82,7 @@ def test_versions_change_through_the_management_api(demo: Path, tmp_path: Path, 
         assert [worker["status"] for worker in versions["0.2.0"]["workers"]] == ["READY"] * 2
         assert json.loads(direct)["version"] == "0.1.0"
         assert "unregistered" in retired
-        assert (store / "meme-0.1.0.mar").exists()
+        assert (own / "meme-0.1.0.mar").exists()
         # The management token was renewed by the last command; the proxy's own is untouched.
         assert server.predict(MEME.read_bytes(), "hello").json()["version"] == "0.2.0"
         assert server.manage("GET", "/models/meme/all").status_code == 200

@@ -34,12 +34,17 @@ MAX_WORKER_BYTES = 700e6
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store that `make serve` makes."""
+    return tmp_path_factory.mktemp("starter") / "store"
+
+
+@pytest.fixture(scope="module")
+def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`make serve` with an empty model store."""
-    folder = tmp_path_factory.mktemp("starter")
     with (
         tempfile.TemporaryDirectory(prefix="mg-") as tmp,
-        serving(["make", "serve", f"MODEL_STORE={folder / 'store'}"], folder / "run", Path(tmp)) as running,
+        serving(["make", "serve", f"MODEL_STORE={store}"], tmp_path_factory.mktemp("run"), Path(tmp)) as running,
     ):
         yield running
         _, alive = running.stop()
@@ -116,11 +121,10 @@ def test_real_memes_are_told_apart_as_well_as_the_report_says(server: Server) ->
     assert predictions == {"Offensive", "Non-offensive"}
 
 
-def test_a_second_starter_is_refused_and_the_first_kept(tmp_path: Path) -> None:
-    assert run_memeguard("starter", "--model-store", tmp_path).returncode == 0
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    again = run_memeguard("starter", "--model-store", tmp_path)
+def test_a_second_starter_is_refused_and_the_first_kept(server: Server, store: Path) -> None:
+    before = {path.name: path.read_bytes() for path in store.iterdir()}
+    again = run_memeguard("starter", "--model-store", store)
     assert again.returncode == 1
     assert "meme-0.2.1.mar exists already" in again.stderr
-    assert run_memeguard("starter", "--if-empty", "--model-store", tmp_path).returncode == 0
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run_memeguard("starter", "--if-empty", "--model-store", store).returncode == 0
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == before

@@ -40,12 +40,12 @@ def find(server: Server, words: str) -> list[psutil.Process]:
 
 @pytest.mark.timeout(_START_S * 6)
 def test_all_that_dies_is_started_again_and_a_kill_leaves_nothing(
-    demo: Path, tmp_path: Path, short_tmp: Path, good_image: bytes, monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, short_tmp: Path, good_image: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One server lives through it all, since each start takes seconds."""
     for name in (*SECRETS, "PASSED_ON"):
         monkeypatch.setenv(name, "a value of its own")
-    command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}", "--patience=10", "--pass-env=PASSED_ON"]
+    command = [MEMEGUARD, "serve", f"--model-store={store}", "--patience=10", "--pass-env=PASSED_ON"]
     command.append("--allow-origin=https://example.org")
     with serving(command, tmp_path / "run", short_tmp) as server:
         family = server.process.children(recursive=True)
@@ -102,10 +102,10 @@ def wait_for_answer(server: Server, image: bytes) -> None:
 
 @pytest.mark.timeout(_START_S * 3)
 def test_what_a_killed_server_could_not_end_is_ended_by_the_next_one(
-    demo: Path, tmp_path: Path, short_tmp: Path
+    store: Path, tmp_path: Path, short_tmp: Path
 ) -> None:
     """The guards are stopped, and so cannot see that their server is gone."""
-    command = [MEMEGUARD, "serve", f"--model-store={demo / 'store'}"]
+    command = [MEMEGUARD, "serve", f"--model-store={store}"]
     with serving(command, tmp_path / "run", short_tmp) as server:
         family = server.process.children(recursive=True)
         for process in family:
@@ -117,7 +117,7 @@ def test_what_a_killed_server_could_not_end_is_ended_by_the_next_one(
     ports[0] = f"--port={server.ports['port']}"  # which gunicorn still holds
     ports[1] = f"--inference-port={ports[0].partition('=')[2]}"  # so that it only gets this far
     done = run_memeguard(
-        *("serve", f"--model-store={demo / 'store'}", f"--run-dir={tmp_path / 'run'}", *ports),
+        *("serve", f"--model-store={store}", f"--run-dir={tmp_path / 'run'}", *ports),
         env={**os.environ, "TMPDIR": str(short_tmp)},
     )
     assert f"an earlier run in {tmp_path / 'run'} left pid {family[0].pid}, " in done.stdout
@@ -126,11 +126,11 @@ def test_what_a_killed_server_could_not_end_is_ended_by_the_next_one(
     assert not any(short_tmp.iterdir())
 
 
-def test_an_archive_that_is_not_its_cards_is_not_served(demo: Path, tmp_path: Path) -> None:
-    rewritten(demo / "store/meme-0.1.0.mar", tmp_path / "meme-0.1.0.mar", "meme_handler.py", b"evil = True")
+def test_an_archive_that_is_not_its_cards_is_not_served(store: Path, tmp_path: Path) -> None:
+    rewritten(store / "meme-0.1.0.mar", tmp_path / "meme-0.1.0.mar", "meme_handler.py", b"evil = True")
     card = json.loads((tmp_path / "meme-0.1.0.json").read_text())
-    shutil.copy(demo / "store/meme-0.1.0.json", tmp_path)
-    original = json.loads((demo / "store/meme-0.1.0.json").read_text())
+    shutil.copy(store / "meme-0.1.0.json", tmp_path)
+    original = json.loads((store / "meme-0.1.0.json").read_text())
     for command in ("serve", "torchserve"):
         done = run_memeguard(command, f"--model-store={tmp_path}", f"--run-dir={tmp_path / 'run'}")
         assert done.returncode == 1
@@ -138,13 +138,13 @@ def test_an_archive_that_is_not_its_cards_is_not_served(demo: Path, tmp_path: Pa
 
 
 def test_torchserve_alone_gets_no_secrets_and_cleans_up_after_the_last_one(
-    demo: Path, tmp_path: Path, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, tmp_path: Path, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container: Java takes the place of the command."""
     monkeypatch.setenv("MYSQL_PWD", "a value of its own")
     monkeypatch.setenv("TMPDIR", str(short_tmp))
     ports = zip(PORT_OPTIONS[1:], free_ports(len(PORT_OPTIONS) - 1), strict=True)
-    command = [MEMEGUARD, "torchserve", f"--model-store={demo / 'store'}", f"--run-dir={tmp_path / 'run'}"]
+    command = [MEMEGUARD, "torchserve", f"--model-store={store}", f"--run-dir={tmp_path / 'run'}"]
     command += [f"--{name}={port}" for name, port in ports]
     left = []
     for _ in range(2):

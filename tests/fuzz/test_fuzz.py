@@ -29,7 +29,7 @@ _FRESH: Final = {  # executions that take about a second each
     "texts": 30_000,
     "data": 2_000,
     "bundles": 30,
-    "archives": 800,
+    "archives": 150,
     "cards": 800,
 }
 

@@ -36,7 +36,7 @@ TOKEN_LIFE_S = 3  # TorchServe's is an hour; here keys expire again and again wh
 
 # A text "<verb> <argument>" chooses what happens; any other text is judged.
 HANDLER = """
-import hashlib, time
+import hashlib, pathlib, time
 
 class ChosenHandler:
     def initialize(self, context):
@@ -50,6 +50,10 @@ class ChosenHandler:
         verb, _, argument = text.partition(" ")
         if verb == "sleep":
             time.sleep(float(argument))
+        if verb == "until":
+            latest = time.monotonic() + 30
+            while not pathlib.Path(argument).exists() and time.monotonic() < latest:
+                time.sleep(0.01)
         if verb == "say":
             return argument
         if verb == "raise":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 
     from tests.proxy.conftest import NarrowProxy, Upstream
 
-HELD_S = 5.0  # what a block has, on a busy machine too
-
+_PATIENCE_S = 20.0  # longer than the queue takes to fill, on a busy machine too
 
 # A body that never comes: it would be waited for if it were read before it is refused.
 FULL_HEAD = f"{HEAD}Content-Length: 900000\r\nX-Request-Id: mine-1\r\nOrigin: https://page.example\r\n\r\n"
@@ -34,7 +35,7 @@ def connect(url: str) -> socket.socket:
 
 def wait_until_full(url: str) -> str:
     """Return the refusal of a request without its body; before the queue is full it would be waited for."""
-    deadline = time.monotonic() + HELD_S
+    deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         with connect(url) as connection:
             connection.settimeout(0.3)
@@ -45,22 +46,24 @@ def wait_until_full(url: str) -> str:
 
 
 @contextlib.contextmanager
-def full(url: str) -> Iterator[str]:
+def full(narrow: NarrowProxy) -> Iterator[str]:
     """Hold the one slot and the one place in the queue; yields what one more is told."""
-    with ThreadPoolExecutor(2) as clients:
-        answers = [clients.submit(post, url, 10, f"sleep {HELD_S}")]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as clients:
+        release = Path(folder) / "release"
+        answers = [clients.submit(post, narrow.url, 10, f"until {release}")]
         time.sleep(0.5)
-        answers.append(clients.submit(post, url, 10, "waits"))
+        answers.append(clients.submit(post, narrow.url, 10, "waits"))
         try:
-            yield wait_until_full(url)
+            yield wait_until_full(narrow.url)
             assert not answers[0].done(), "the block took longer than the slot was held"
         finally:
+            release.touch()
             statuses = [answer.result().status_code for answer in answers]
         assert statuses == [200, 200]
 
 
 def test_the_surplus_is_refused_before_its_body_is_read(narrow: NarrowProxy) -> None:
-    with full(narrow.url) as refusal:
+    with full(narrow) as refusal:
         head, _, body = refusal.partition("\r\n\r\n")
         assert head.startswith("HTTP/1.1 503 ")
         assert "\r\nRetry-After: 1" in head
@@ -72,14 +75,14 @@ def test_the_surplus_is_refused_before_its_body_is_read(narrow: NarrowProxy) -> 
 
 def test_the_surplus_gets_its_answer_whatever_it_sends(narrow: NarrowProxy) -> None:
     """Were the connection closed with bytes unread, it would be reset, and the answer lost."""
-    with full(narrow.url):
+    with full(narrow):
         refused = [post(narrow.url, num_bytes) for num_bytes in (10, 5_000_000)]
     assert [answer.json()["code"] for answer in refused] == ["overloaded"] * 2
 
 
 def test_a_length_of_thousands_of_digits_is_refused_like_any_other(narrow: NarrowProxy) -> None:
     """Python converts no more than 4300 of them; gevent would log the failure with the client's address."""
-    with full(narrow.url), connect(narrow.url) as connection:
+    with full(narrow), connect(narrow.url) as connection:
         connection.sendall(f"{HEAD}Content-Length: {'9' * 5000}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
     assert_nothing_of_clients_in(narrow)
@@ -88,13 +91,13 @@ def test_a_length_of_thousands_of_digits_is_refused_like_any_other(narrow: Narro
 def test_the_surplus_of_a_kept_connection_is_refused_too(narrow: NarrowProxy) -> None:
     with requests.Session() as session:
         assert session.get(f"{narrow.url}/healthz", timeout=5).ok
-        with full(narrow.url):
+        with full(narrow):
             answer = session.post(f"{narrow.url}/predict", files={"image": b"x"}, data={"text": ""}, timeout=5)
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
 
 
 def test_health_is_answered_while_there_is_too_much(narrow: NarrowProxy) -> None:
-    with full(narrow.url):
+    with full(narrow):
         assert requests.get(f"{narrow.url}/healthz", timeout=5).ok
     assert requests.get(f"{narrow.url}/readyz", timeout=10).ok
 

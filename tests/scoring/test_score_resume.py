@@ -15,12 +15,12 @@ from tests.scoring.conftest import draw, score, start, write_list
 if TYPE_CHECKING:
     import subprocess
 
-NUM = 9_000
+NUM = 5_000
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine chunks; read only."""
+    """Five chunks; read only."""
     return write_list(tmp_path_factory.mktemp("source") / "memes", NUM)
 
 
@@ -48,7 +48,7 @@ def test_a_job_killed_again_and_again_writes_the_same_bytes(
 ) -> None:
     out = tmp_path / whole.name
     num_killed = 0
-    for num_entries, delay_s in ((1, 0.0), (2, 0.05), (5, 0.0), (9, 0.02)):
+    for num_entries, delay_s in ((1, 0.0), (2, 0.05), (5, 0.02)):
         process = start(source, bundle_folder, out)
         wait_for_rows(process, out, num_entries)
         time.sleep(delay_s)
@@ -56,7 +56,7 @@ def test_a_job_killed_again_and_again_writes_the_same_bytes(
         process.communicate()
         num_killed += process.returncode == -signal.SIGKILL
         assert num_killed == 0 or out.exists() or (tmp_path / f".{out.name}.partial").exists()
-    assert num_killed >= 3
+    assert num_killed >= 2
     process = start(source, bundle_folder, out)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 3

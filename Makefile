@@ -37,8 +37,10 @@ starter: .venv/installed ## Rebuild the compact CLIP and the starter bundle from
 	  --precision bf16 --storage fp16 --folds 0
 	$(BIN)/python -m starter.measure --data $(DATA) --model $(REBUILT)/bundle
 
+# A process for each of up to four cores; a file's tests stay together, and the long ones, which come early, start early.
+IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: .venv/installed ## Run every test but those that build the images.
-	$(BIN)/pytest --ignore tests/containers/test_images.py $(ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) --ignore tests/containers/test_images.py $(ARGS)
 
 test-containers: .venv/installed ## Build both images and test them, with Docker or the program IMAGE_BUILDER.
 	$(BIN)/pytest tests/containers $(ARGS)

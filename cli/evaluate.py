@@ -4,49 +4,69 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import FOLDER, data_option, device_option, json_option, skip_option
+from cli.functional import check_options, functional_options, run_functional
+from cli.options import DATA_HELP, FOLDER, device_option, json_option, skip_option
+
+if TYPE_CHECKING:
+    from evaluation.functional.result import FunctionalResult
+    from evaluation.result import EvaluationResult
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@data_option
-@click.option("--split", type=click.Choice(["test", "validation", "train"]), required=True,
+@click.option("--data", type=FOLDER, help=DATA_HELP)
+@click.option("--split", type=click.Choice(["test", "validation", "train"]),
               help="Split to evaluate on; each evaluation on test is counted.")  # fmt: skip
-@click.option("--out", type=FOLDER, help="Folder for the page and its plots.  [default: reports/BUNDLE-SPLIT]")
+@functional_options
+@click.option("--out", type=FOLDER,
+              help="Folder for the page and its plots.  [default: reports/BUNDLE-SPLIT or BUNDLE-FILE]")  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the figures to this JSON file too.")  # fmt: skip
 @device_option
 @skip_option
-def evaluate(bundle: Path, *, data: Path, split: Any, out: Path | None, json_path: Path | None,  # noqa: ANN401
-             device: str, max_skipped: int) -> None:  # fmt: skip
-    """Evaluate BUNDLE, a folder or a .mar archive, on one split; compare it with baselines and write a page.
+def evaluate(bundle: Path, *, data: Any, split: Any, functional: str | None, images: Path | None,  # noqa: ANN401
+             backgrounds: Path | None, against: Path | None, out: Path | None, json_path: Path | None, device: str,
+             max_skipped: int) -> None:  # fmt: skip
+    """Evaluate BUNDLE, a folder or a .mar archive, on one split or by a functional test, and write a page.
+
+    On a split, it is compared with baselines. A functional test shows what it does with each kind of sentence, and with
+    mentions of each group of people.
 
     Example: memeguard evaluate bundles/mine --data data/mine --split validation
     """
     from cli.skipped import tell_skipped
     from evaluation.evaluate import bundle_name, tabulate
     from evaluation.evaluate import evaluate as measure
+    from evaluation.functional.page import write_functional
+    from evaluation.functional.table import format_result
     from evaluation.metrics_table import format_metrics
     from evaluation.page import write_evaluation
     from memeguard.output_folder import check_writable
     from memes.atomic_file import write_whole_json
 
-    out = out or Path("reports") / f"{bundle_name(bundle)}-{split}"
+    check_options(data, split, functional, images=images, backgrounds=backgrounds, against=against)
+    out = out or Path("reports") / f"{bundle_name(bundle)}-{split or Path(str(functional)).stem}"
     for folder in (out, json_path.parent) if json_path else (out,):
         check_writable(folder)
-    result = measure(bundle, data, split, device=device, max_skipped=max_skipped)
+    result: EvaluationResult | FunctionalResult
+    if functional is None:
+        result = measure(bundle, data, split, device=device, max_skipped=max_skipped)
+        table, page = format_metrics(split, tabulate(result)), write_evaluation(result, data, out)
+    else:
+        result = run_functional(bundle, functional, images=images, backgrounds=backgrounds, against=against,
+                                device=device, max_skipped=max_skipped)  # fmt: skip
+        table, page = format_result(result), write_functional(result, out)
     tell_skipped(result.skipped)
-    page = write_evaluation(result, data, out)
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         write_whole_json(json_path, dataclasses.asdict(result))
     for warning in result.warnings:
         click.echo(f"warning: {warning}")
-    click.echo(format_metrics(split, tabulate(result)))
+    click.echo(table)
     click.echo(f"wrote {page}")
 
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 
-data_option = click.option(
-    "--data", type=FOLDER, required=True, help="Labelled memes: MultiOFF, Hateful Memes, HarMeme, MAMI or CSV."
-)
+DATA_HELP: Final = "Labelled memes: MultiOFF, Hateful Memes, HarMeme, MAMI or CSV."
+data_option = click.option("--data", type=FOLDER, required=True, help=DATA_HELP)
 backbone_option = click.option(
     "--backbone", default=TrainingJob.backbone, show_default=True, metavar="NAME",
     help="tiny, compact, a folder of safetensors, or a hub id such as openai/clip-vit-base-patch32; "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from demo.motifs import PLEASANT, UNPLEASANT, draw_motif, pick_colour
+from evaluation.functional.motifs import PLEASANT, UNPLEASANT, draw_motif, pick_colour
 from memeguard.output_folder import fill_new_folder
 from memes.meme import Label
 from memes.multioff import COLUMNS, CSV_NAMES, IMAGE_FOLDER, SPLIT_FOLDERS

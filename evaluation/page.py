@@ -77,8 +77,25 @@ def render_page(result: EvaluationResult, plots: dict[str, bytes], pictures: lis
         plots: PNGs by name, from ``draw_plots``.
         pictures: A JPEG for each mistake.
     """
+    return (
+        make_environment(Path(__file__).parent)
+        .get_template(_TEMPLATE)
+        .render(
+            result=result,
+            columns=_COLUMNS,
+            models=_MODELS,
+            plots=[(_CAPTIONS[name], _inline(content, "png")) for name, content in plots.items()],
+            mistakes=[
+                (mistake, _inline(picture, "jpeg")) for mistake, picture in zip(result.mistakes, pictures, strict=True)
+            ],
+        )
+    )
+
+
+def make_environment(*folders: Path) -> Environment:
+    """Templates in ``folders``, whose values are escaped, with the filters ``figure`` and ``interval``."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -86,15 +103,7 @@ def render_page(result: EvaluationResult, plots: dict[str, bytes], pictures: lis
     )
     environment.filters["figure"] = format_figure
     environment.filters["interval"] = _format_interval
-    return environment.get_template(_TEMPLATE).render(
-        result=result,
-        columns=_COLUMNS,
-        models=_MODELS,
-        plots=[(_CAPTIONS[name], _inline(content, "png")) for name, content in plots.items()],
-        mistakes=[
-            (mistake, _inline(picture, "jpeg")) for mistake, picture in zip(result.mistakes, pictures, strict=True)
-        ],
-    )
+    return environment
 
 
 def format_figure(value: float | None) -> str:

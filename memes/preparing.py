@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tqdm import tqdm
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DECODING_THREADS: Final = max(4, min(16, os.cpu_count() or 1))
 _BATCH: Final = 32
+_Item = TypeVar("_Item")
 
 
 def encode_memes(predictor: TorchPredictor, memes: Sequence[PreparedMeme]) -> tuple[Tensor, Tensor]:
@@ -67,8 +68,8 @@ def read_picture(meme: Meme) -> bytes:
         raise DataError([f"{meme.where}: unreadable picture, {str(meme.image_path)!r}: {error.strerror}"]) from error
 
 
-def batches_of(memes: Sequence[Meme], title: str) -> Iterator[Sequence[Meme]]:
-    """Yield the memes in batches of 32; ``title`` names the progress bar."""
+def batches_of(memes: Sequence[_Item], title: str) -> Iterator[Sequence[_Item]]:
+    """Yield the memes, or parts of them, in batches of 32; ``title`` names the progress bar."""
     with tqdm(total=len(memes), desc=title, unit="meme", disable=None) as progress:
         for start in range(0, len(memes), _BATCH):
             batch = memes[start : start + _BATCH]

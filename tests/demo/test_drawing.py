@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo import drawing
 from demo.drawing import DIRECT, INVERTED, draw_demo_memes, write_demo_data
-from demo.motifs import CANVAS, MOTIFS, PLEASANT, UNPLEASANT, draw_motif
+from evaluation.functional.motifs import CANVAS, MOTIFS, PLEASANT, UNPLEASANT, draw_motif
 from memeguard.output_folder import OutputError
 from memes.meme import Label
 from memes.reading import read_splits

@@ -21,6 +21,7 @@ from archiving.card import MODEL_NAME, Card, publish, require_new_version
 from archiving.errors import ArchiveError, ToleranceError
 from archiving.probes import Probe, make_probes, read_calibration, read_probes
 from archiving.proof import Proof, predict_probes, prove
+from evaluation.functional.summary import summarize_builtin
 from evaluation.openings import count_openings
 from memeguard.bundle_files import BUNDLE_FILES, hash_file, read_report
 from memeguard.bundle_source import hash_bundle
@@ -107,6 +108,7 @@ def build_archive(
             threshold=reference.config.labels.threshold,
             num_test_openings=num_openings,
             runtimes=proofs,
+            functional=summarize_builtin(reference),
             int8_refused=refused,
             report=report,
         )

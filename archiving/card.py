@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from archiving.proof import Proof
+    from evaluation.functional.summary import FunctionalSummary
 
 MODEL_NAME: Final = "meme"  # as in /predictions/meme
 _VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
@@ -36,6 +37,7 @@ class Card:
         threshold: From this probability of being non-offensive on, the answer is "non-offensive".
         num_test_openings: How often the test split had been opened with the bundle before it was archived.
         runtimes: Runtimes of the archive, and how far the answers of each are from the bundle's.
+        functional: What the built-in functional test found; None if its captions are too long for the model.
         int8_refused: Why the networks are not quantized although labelled memes were given; None otherwise.
         report: Training report of the bundle.
     """
@@ -51,6 +53,7 @@ class Card:
     threshold: float
     num_test_openings: int
     runtimes: dict[str, Proof]
+    functional: FunctionalSummary | None
     int8_refused: str | None
     report: dict[str, Any]
 

@@ -11,6 +11,8 @@ from cli.options import FOLDER, model_store_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from evaluation.functional.summary import FunctionalSummary
+
 _QUANTIZATION_OF = {"auto": "auto", "int8": "int8", "float": "none"}  # what --precision was called with
 
 
@@ -42,7 +44,18 @@ def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None,
     proofs = ", ".join(
         f"{name} in {proof.precision} within {proof.max_logit_difference:.1e}" for name, proof in card.runtimes.items()
     )
+    if card.functional:
+        click.echo(_describe_functional(card.functional))
     click.echo(f"wrote {model_store / card.archive} (logits: {proofs} of the bundle's)")
+
+
+def _describe_functional(summary: FunctionalSummary) -> str:
+    """Say in one line what a card says of the built-in functional test."""
+    worst, flagged = summary.worst_accuracy.value, summary.most_flagged_rate.value
+    return (
+        f"functional test: worst at {summary.worst!r} ({summary.worst_label}, {worst:.0%} right); of harmless mentions "
+        f"of {summary.most_flagged_group}, {flagged:.0%} are flagged"
+    )
 
 
 @click.command()

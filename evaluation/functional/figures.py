@@ -41,34 +41,26 @@ def compute_setting(
         other: Scores [N] of the bundle to compare it with.
         num_resamples: Resamples of the bootstrap.
     """
-    functionalities = tuple(_measure_functionalities(suite, scores, other))
+    functionalities = tuple(measure_functionalities(suite, scores, other))
     groups = np.array([case.group for case in suite.cases])
     harmless, offensive = ((groups != "") & (scores.labels == int(label)) for label in Label)
-    false_positive_rate, recall = (_estimate_flagged(scores, rows) for rows in (harmless, offensive))
-    names = sorted(set(groups[groups != ""].tolist()), key=str.casefold)
     return SettingFigures(
         model=_measure_all(scores, num_resamples),
-        mean_accuracy=float(np.mean([one.accuracy.value for one in functionalities])),
+        mean_accuracy=average_accuracy(functionalities),
         functionalities=functionalities,
-        groups=tuple(_measure_group(name, groups == name, scores, false_positive_rate, recall) for name in names),
-        false_positive_rate=false_positive_rate,
-        false_positive_gap=_find_gap(names, groups, harmless, scores),
-        recall=recall,
-        recall_gap=_find_gap(names, groups, offensive, scores),
+        groups=tuple(measure_groups(suite, scores)),
+        false_positive_rate=_estimate_flagged(scores, harmless),
+        false_positive_gap=_find_gap(groups, harmless, scores),
+        recall=_estimate_flagged(scores, offensive),
+        recall_gap=_find_gap(groups, offensive, scores),
         mcnemar=compare_answers(scores, other) if other else None,
     )
 
 
-def _measure_all(scores: Scores, num_resamples: int) -> ModelFigures:
-    values = compute_figures(scores)
-    resampled = bootstrap_figures({MODEL: scores}, num_resamples=num_resamples)[MODEL]
-    return ModelFigures(
-        threshold=scores.threshold,
-        **{figure: make_estimate(values[figure], resampled[figure]) for figure in FIGURES},
-    )
-
-
-def _measure_functionalities(suite: Suite, scores: Scores, other: Scores | None) -> Iterator[FunctionalityFigures]:
+def measure_functionalities(
+    suite: Suite, scores: Scores, other: Scores | None = None
+) -> Iterator[FunctionalityFigures]:
+    """Yield the figures of each functionality and label, in the suite's order; arguments as in ``compute_setting``."""
     names = np.array([case.functionality for case in suite.cases])
     for name in dict.fromkeys(names.tolist()):
         for label in reversed(Label):
@@ -86,6 +78,48 @@ def _measure_functionalities(suite: Suite, scores: Scores, other: Scores | None)
                 )
 
 
+def measure_groups(suite: Suite, scores: Scores) -> Iterator[GroupFigures]:
+    """Yield the figures of each group, in the order of names; arguments as in ``compute_setting``."""
+    groups = np.array([case.group for case in suite.cases])
+    all_harmless, all_offensive = (
+        _estimate_flagged(scores, (groups != "") & (scores.labels == int(label))) for label in Label
+    )
+    for name in sorted(set(groups[groups != ""].tolist()), key=str.casefold):
+        part = _select(scores, groups == name)
+        harmless, offensive = (part.labels == int(label) for label in Label)
+        false_positive_rate, recall = (_estimate_flagged(part, rows) for rows in (harmless, offensive))
+        auroc = compute_auroc(part.labels, 1.0 - part.probabilities)
+        yield GroupFigures(
+            name=name,
+            num_harmless=int(harmless.sum()),
+            false_positive_rate=false_positive_rate,
+            false_positive_gap=_subtract(false_positive_rate, all_harmless),
+            num_offensive=int(offensive.sum()),
+            recall=recall,
+            recall_gap=_subtract(recall, all_offensive),
+            auroc=auroc if np.isfinite(auroc) else None,
+        )
+
+
+def average_accuracy(functionalities: Sequence[FunctionalityFigures]) -> float:
+    """Mean accuracy of the functionalities, each of which counts the same."""
+    return float(np.mean([one.accuracy.value for one in functionalities if one.accuracy.value is not None]))
+
+
+def find_worst(functionalities: Sequence[FunctionalityFigures]) -> FunctionalityFigures:
+    """The functionality with the lowest accuracy; of equals, the one with the most cases."""
+    return min(functionalities, key=lambda one: (one.accuracy.value, -one.num))
+
+
+def _measure_all(scores: Scores, num_resamples: int) -> ModelFigures:
+    values = compute_figures(scores)
+    resampled = bootstrap_figures({MODEL: scores}, num_resamples=num_resamples)[MODEL]
+    return ModelFigures(
+        threshold=scores.threshold,
+        **{figure: make_estimate(values[figure], resampled[figure]) for figure in FIGURES},
+    )
+
+
 def _find_mistakes(suite: Suite, scores: Scores, rows: NDArray[np.bool_]) -> list[str]:
     """Distinct captions of the most confident wrong answers among ``rows``."""
     wrong = np.flatnonzero(rows & (scores.predicted != scores.labels))
@@ -94,37 +128,18 @@ def _find_mistakes(suite: Suite, scores: Scores, rows: NDArray[np.bool_]) -> lis
     return list(dict.fromkeys(suite.cases[row].text for row in ordered))[:NUM_MISTAKES]
 
 
-def _measure_group(
-    name: str, rows: NDArray[np.bool_], scores: Scores, all_harmless: Estimate, all_offensive: Estimate
-) -> GroupFigures:
-    part = _select(scores, rows)
-    harmless, offensive = (part.labels == int(label) for label in Label)
-    false_positive_rate, recall = (_estimate_flagged(part, one) for one in (harmless, offensive))
-    auroc = compute_auroc(part.labels, 1.0 - part.probabilities)
-    return GroupFigures(
-        name=name,
-        num_harmless=int(harmless.sum()),
-        false_positive_rate=false_positive_rate,
-        false_positive_gap=_subtract(false_positive_rate, all_harmless),
-        num_offensive=int(offensive.sum()),
-        recall=recall,
-        recall_gap=_subtract(recall, all_offensive),
-        auroc=auroc if np.isfinite(auroc) else None,
-    )
-
-
-def _find_gap(names: Sequence[str], groups: NDArray[np.str_], rows: NDArray[np.bool_], scores: Scores) -> Gap | None:
-    """How far the share of ``rows`` that is flagged differs between groups."""
-    flagged = rows & (scores.predicted == 1)
-    counts = {name: (int((flagged & (groups == name)).sum()), int((rows & (groups == name)).sum())) for name in names}
-    rates = {name: hits / num for name, (hits, num) in counts.items() if num}
-    if len(rates) < 2:  # noqa: PLR2004 - a difference is between two
+def _find_gap(groups: NDArray[np.str_], rows: NDArray[np.bool_], scores: Scores) -> Gap | None:
+    """How far the share of ``rows`` that is flagged differs between groups; rows without a group do not count."""
+    names = [name for name in dict.fromkeys(groups[rows].tolist()) if name]
+    if len(names) < 2:  # noqa: PLR2004 - a difference is between two
         return None
-    highest, lowest = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
-    table = np.array([(hits, num - hits) for hits, num in counts.values() if num])
-    # All are flagged, or none: the test has nothing to compare.
+    flagged = [scores.predicted[rows & (groups == name)] for name in names]
+    rates = [float(one.mean()) for one in flagged]
+    highest, lowest = int(np.argmax(rates)), int(np.argmin(rates))
+    table = np.array([(one.sum(), len(one) - one.sum()) for one in flagged])
+    # Where all are flagged, or none, there is nothing to compare.
     p_value = float(chi2_contingency(table, correction=False).pvalue) if table.any(axis=0).all() else 1.0
-    return Gap(highest=highest, lowest=lowest, value=rates[highest] - rates[lowest], p_value=p_value)
+    return Gap(highest=names[highest], lowest=names[lowest], value=rates[highest] - rates[lowest], p_value=p_value)
 
 
 def _select(scores: Scores, rows: NDArray[np.bool_]) -> Scores:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from evaluation.functional.figures import find_worst
 from evaluation.functional.table import format_p
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _warn(figures: SettingFigures, setting: str) -> list[str]:
         )
     worse = [one for one in figures.functionalities if one.accuracy.high is not None and one.accuracy.high < _CHANCE]
     if worse:
-        worst = figures.worst
+        worst = find_worst(worse)
         warnings.append(
             f"The model is worse than a coin on {len(worse)} of {len(figures.functionalities)} functionalities; the "
             f"worst is {worst.name!r}, {worst.label}, accuracy {worst.accuracy.value:.3f}{setting}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from evaluation.functional.figures import find_worst
 from evaluation.functional.table import format_p
 from evaluation.page import PAGE, make_environment
 from memes.atomic_file import write_whole
@@ -22,7 +23,7 @@ _HERE: Final = Path(__file__).parent
 def write_functional(result: FunctionalResult, out: Path) -> Path:
     """Write the page into ``out``, a folder that is made if it is missing; return the page's path."""
     environment = make_environment(_HERE, _HERE.parent)
-    environment.filters["p"] = format_p
+    environment.filters |= {"p": format_p, "worst": find_worst}
     page = environment.get_template(_TEMPLATE).render(result=result)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / PAGE, page.encode("utf-8"))

@@ -88,7 +88,7 @@ class SettingFigures:
     Attributes:
         model: Figures over all cases, as on a split.
         mean_accuracy: Mean of the functionalities' accuracies.
-        functionalities: In the suite's order.
+        functionalities: In the suite's order, those with both labels twice.
         groups: In the order of their names; empty if no case mentions a group.
         false_positive_rate: Share of the harmless mentions of any group that are flagged, with Wilson's interval.
         false_positive_gap: How far the groups' false-positive rates differ; None for fewer than two groups.
@@ -106,11 +106,6 @@ class SettingFigures:
     recall: Estimate
     recall_gap: Gap | None
     mcnemar: McNemar | None
-
-    @property
-    def worst(self) -> FunctionalityFigures:
-        """The functionality with the lowest accuracy; of equals, the one with the most cases."""
-        return min(self.functionalities, key=lambda one: (one.accuracy.value, -one.num))
 
 
 @dataclass(frozen=True, kw_only=True)

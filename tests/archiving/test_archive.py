@@ -24,6 +24,7 @@ import yaml
 import memeguard
 from demo.drawing import write_demo_data
 from evaluation.evaluate import evaluate
+from evaluation.functional.summary import summarize_builtin
 from evaluation.openings import record_opening
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.bundle_files import OPENVINO_FILES
@@ -122,6 +123,12 @@ def test_the_card_says_which_weights_the_backbone_had(small_bundle: Bundle, tmp_
     save_bundle(small_bundle, tmp_path / "bundle", report=said)
     card = build_archive(tmp_path / "bundle", "1.0.0", tmp_path / "store", runtime="torch")
     assert {"backbone_commit": card.backbone_commit, "backbone_sha256": card.backbone_sha256} == said
+
+
+def test_the_card_shows_the_worst_functionality(built: Built) -> None:
+    summary = summarize_builtin(TorchPredictor(load_bundle(built.store.parents[1] / "bundle")))
+    assert summary
+    assert built.card.functional == summary
 
 
 def test_the_card_says_what_is_known(built: Built) -> None:

@@ -13,7 +13,7 @@ from evaluation.functional.builtin import draw_picture, read_builtin
 from memes.meme import Label
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from evaluation.functional.cases import Case
 
@@ -61,6 +61,16 @@ def test_picture_and_caption_together_decide() -> None:
     labels = {(motif(case), case.text): case.label for case in WITH_PICTURES}
     assert all(labels[motif(case), case.text] is case.label for case in WITH_PICTURES)
     assert len(WITH_PICTURES) >= 100
+
+
+def test_a_quarter_of_it_still_mentions_every_group_in_every_functionality() -> None:
+    def mentions(cases: Iterable[Case]) -> set[tuple[str, str]]:
+        return {(case.functionality, case.group) for case in cases}
+
+    quarter = read_builtin(every=4).cases
+    assert set(quarter) < set(SUITE.cases)
+    assert len(quarter) < len(SUITE.cases) / 3
+    assert mentions(quarter) == mentions(SUITE.cases)
 
 
 def test_it_is_the_same_each_time() -> None:

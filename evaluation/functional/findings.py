@@ -29,8 +29,8 @@ def _warn(figures: SettingFigures, setting: str) -> list[str]:
     auroc, rate = figures.model.auroc, figures.false_positive_rate
     if auroc.low is not None and auroc.low <= _CHANCE:
         warnings.append(
-            f"The model is not shown to tell offensive cases from harmless ones: AUROC {auroc.value:.3f} (95 % interval "
-            f"{auroc.low:.3f} to {auroc.high:.3f}){setting}."
+            f"The model is not shown to tell offensive cases from harmless ones: AUROC {auroc.value:.3f} "
+            f"(95 % interval {auroc.low:.3f} to {auroc.high:.3f}){setting}."
         )
     worse = [one for one in figures.functionalities if one.accuracy.high is not None and one.accuracy.high < _CHANCE]
     if worse:

@@ -140,7 +140,8 @@ def _encode_pixels(predictor: TorchPredictor, pixels: Sequence[NDArray[np.uint8]
 
 def _compute_logits(predictor: TorchPredictor, pictures_ND: Tensor, texts_ND: Tensor) -> NDArray[np.float64]:
     logits: list[float] = []
-    for image_BD, text_BD in zip(pictures_ND.split(_PAIRS), texts_ND.split(_PAIRS), strict=True):
+    for start in range(0, len(texts_ND), _PAIRS):
+        image_BD, text_BD = pictures_ND[start : start + _PAIRS], texts_ND[start : start + _PAIRS]
         outputs = predictor.classifier.head(image_BD, text_BD).reshape(len(image_BD), -1)
         logits += outputs[:, 0].tolist()  # the first is "offensive", whatever else a head may answer
     if not np.isfinite(logits).all():

@@ -27,6 +27,9 @@ RESULTS = {
         "reports/mine-validation",
         "reports/mine-test",
         "figures.json",
+        "reports/mine-builtin",
+        "reports/mine-cases",
+        "functional.json",
         "bundles/mine/test_openings.jsonl",
     ),
     "docs/score.md": ("verdicts.csv", "verdicts.csv.json", "verdicts.parquet", "verdicts.parquet.json"),
@@ -65,7 +68,8 @@ def workplace(demo_folder: Path, clip_folder: Path, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.is_step for block in read_blocks(page))])
 def test_a_guide_does_what_it_says(page: str, workplace: Path, bundle_folder: Path) -> None:
     if page in {"docs/evaluate.md", "docs/score.md"}:  # they begin where training has ended
-        shutil.copytree(bundle_folder, workplace / "bundles" / "mine")
+        for name in ("mine", "older"):
+            shutil.copytree(bundle_folder, workplace / "bundles" / name)
     for block in read_blocks(page):
         if block.how.startswith("file: "):
             (workplace / block.how.removeprefix("file: ")).write_text(block.code, "utf-8")

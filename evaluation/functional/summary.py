@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from evaluation.statistics import Estimate
     from memeguard.torch_runtime import TorchPredictor
 
-_EVERY: Final = 4  # groups with each template: with all of them, archiving a small model would take a third longer
+# Of so many groups one with each template. Archiving the starter then takes 15 % more processor time, instead of 60 %.
+_EVERY: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,8 +69,8 @@ class Gap:
     """How far a rate differs between groups.
 
     Attributes:
-        highest: Group with the highest rate.
-        lowest: Group with the lowest rate.
+        highest: Group with the highest rate; of equals, the first that is mentioned.
+        lowest: Group with the lowest rate; that of ``highest`` if all rates are equal.
         value: Difference of the two rates.
         p_value: Of Pearson's chi-squared test that all groups have the same rate.
     """

@@ -53,12 +53,12 @@ def _format_groups(rows: Sequence[GroupFigures]) -> Iterator[str]:
 
 
 def _describe(what: str, rate: Estimate, gap: Gap | None) -> str:
-    differs = (
-        f"; {gap.highest} {gap.value:.3f} above {gap.lowest} (chi-squared test of equal rates: {format_p(gap.p_value)})"
-        if gap
-        else ""
-    )
-    return f"{what}: {_show(rate)}{differs}"
+    if gap is None:
+        return f"{what}: {_show(rate)}"
+    if not gap.value:
+        return f"{what}: {_show(rate)}, the same for every group"
+    apart = f"{gap.highest} {gap.value:.3f} above {gap.lowest}"
+    return f"{what}: {_show(rate)}; {apart} (chi-squared test of equal rates: {format_p(gap.p_value)})"
 
 
 def _compare(mcnemar: McNemar) -> str:

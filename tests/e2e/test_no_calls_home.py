@@ -43,6 +43,7 @@ run("train", "--data", small, "--backbone", "compact", "--epochs", "1", "--out",
 run("ablate", "--data", small, "--epochs", "1")
 run("sweep", "--data", small, "--out", "sweep", "--space", "space.toml", "--epochs", "1")
 run("evaluate", "bundle", "--data", small, "--split", "test")
+run("evaluate", "bundle", "--functional", "builtin")
 run("archive", "demo", "--version", "0.0.1", "--data", small, "--model-store", "store")
 run("demo", "--data", small, "--out", "demo", "--model-store", "store")
 run("score", images, "--model", "store/meme-0.0.1.mar", "--out", "verdicts.csv")

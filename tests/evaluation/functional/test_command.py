@@ -103,6 +103,15 @@ def test_the_output_has_a_row_for_each_functionality_and_group(written: Written)
         assert sum(line.startswith(f"{name} ") for line in lines) == 2  # with each kind of picture
 
 
+def test_groups_that_are_treated_alike_are_not_compared(bundle_folder: Path, tmp_path: Path) -> None:
+    """Two groups with the same caption, and so with the same rate."""
+    rows = [f"greet,hello,non-hateful,{group}" for group in ("women", "Hindus")]
+    (tmp_path / "same.csv").write_text("\n".join([CASES.splitlines()[0], *rows]), "utf-8")
+    done = run(bundle_folder, "--functional", tmp_path / "same.csv", "--out", tmp_path / "out")
+    assert ", the same for every group" in done.output
+    assert " above " not in done.output
+
+
 def test_the_builtin_suite_runs_by_its_name(bundle_folder: Path, tmp_path: Path) -> None:
     done = run(bundle_folder, "--functional", "builtin", "--out", tmp_path, "--json", tmp_path / "figures.json")
     assert done.exit_code == 0, done.output

@@ -99,6 +99,7 @@ def test_groups_that_are_treated_alike_have_no_gap(flagged: bool) -> None:  # no
     gap = compute_setting(SUITE, scores_of(np.full(len(CASES), flagged)), num_resamples=5).false_positive_gap
     assert gap is not None
     assert (gap.value, gap.p_value) == (0.0, 1.0)
+    assert gap.highest == gap.lowest
 
 
 def test_a_suite_without_groups_has_no_rates() -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cli.functional import check_options, functional_options, run_functional
 from cli.options import DATA_HELP, FOLDER, device_option, json_option, skip_option
-
-if TYPE_CHECKING:
-    from evaluation.functional.result import FunctionalResult
-    from evaluation.result import EvaluationResult
 
 
 @click.command()
@@ -41,8 +37,6 @@ def evaluate(bundle: Path, *, data: Any, split: Any, functional: str | None, ima
     from cli.skipped import tell_skipped
     from evaluation.evaluate import bundle_name, tabulate
     from evaluation.evaluate import evaluate as measure
-    from evaluation.functional.page import write_functional
-    from evaluation.functional.table import format_result
     from evaluation.metrics_table import format_metrics
     from evaluation.page import write_evaluation
     from memeguard.output_folder import check_writable
@@ -52,21 +46,19 @@ def evaluate(bundle: Path, *, data: Any, split: Any, functional: str | None, ima
     out = out or Path("reports") / f"{bundle_name(bundle)}-{split or Path(str(functional)).stem}"
     for folder in (out, json_path.parent) if json_path else (out,):
         check_writable(folder)
-    result: EvaluationResult | FunctionalResult
-    if functional is None:
-        result = measure(bundle, data, split, device=device, max_skipped=max_skipped)
-        table, page = format_metrics(split, tabulate(result)), write_evaluation(result, data, out)
-    else:
-        result = run_functional(bundle, functional, images=images, backgrounds=backgrounds, against=against,
-                                device=device, max_skipped=max_skipped)  # fmt: skip
-        table, page = format_result(result), write_functional(result, out)
+    if functional is not None:
+        run_functional(bundle, functional, images=images, backgrounds=backgrounds, against=against, out=out,
+                       json_path=json_path, device=device, max_skipped=max_skipped)  # fmt: skip
+        return
+    result = measure(bundle, data, split, device=device, max_skipped=max_skipped)
     tell_skipped(result.skipped)
+    page = write_evaluation(result, data, out)
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         write_whole_json(json_path, dataclasses.asdict(result))
     for warning in result.warnings:
         click.echo(f"warning: {warning}")
-    click.echo(table)
+    click.echo(format_metrics(split, tabulate(result)))
     click.echo(f"wrote {page}")
 
 

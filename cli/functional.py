@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from cli.options import FOLDER, together
-
-if TYPE_CHECKING:
-    from evaluation.functional.result import FunctionalResult
 
 _EXTRAS: Final = {"images": "--images", "backgrounds": "--backgrounds", "against": "--against"}
 
@@ -46,18 +44,33 @@ def run_functional(
     images: Path | None,
     backgrounds: Path | None,
     against: Path | None,
+    out: Path,
+    json_path: Path | None,
     device: str,
     max_skipped: int,
-) -> FunctionalResult:
-    """Run the functional test that ``functional`` names: a file, or "builtin"."""
+) -> None:
+    """Run the functional test that ``functional`` names, a file or "builtin"; write and print what it found."""
+    from cli.skipped import tell_skipped
     from evaluation.functional.builtin import BUILTIN, read_builtin
     from evaluation.functional.evaluate import evaluate_functional
     from evaluation.functional.files import read_suite
+    from evaluation.functional.page import write_functional
     from evaluation.functional.pictures import find_backgrounds
+    from evaluation.functional.table import format_result
+    from memes.atomic_file import write_whole_json
 
     if functional == BUILTIN:
         suite = read_builtin()
     else:
         suite = read_suite(Path(functional), images=images, max_skipped=max_skipped)
     behind = find_backgrounds(backgrounds) if backgrounds else ()
-    return evaluate_functional(bundle, suite, backgrounds=behind, against=against, device=device)
+    result = evaluate_functional(bundle, suite, backgrounds=behind, against=against, device=device)
+    tell_skipped(result.skipped)
+    page = write_functional(result, out)
+    if json_path:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole_json(json_path, dataclasses.asdict(result))
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(format_result(result))
+    click.echo(f"wrote {page}")

@@ -71,10 +71,12 @@ def convert_to_openvino(
         calibration: Memes by which the towers are quantized; without any they are not.
     """
     size, context = classifier.config.image.size, classifier.config.text.context_length
-    features_BD = torch.zeros(2, classifier.clip.projection_dim)
+    num_tokens = min(9, context) if classifier.config.text.pad_id is None else context
+    tokens_NT = torch.zeros(3, num_tokens, dtype=torch.int64)
+    features_BD = torch.zeros(2, classifier.feature_dim)
     parts: list[tuple[nn.Module, tuple[Tensor, ...]]] = [
         (_ImageEncoder(classifier), (torch.zeros(2, 3, size, size, dtype=torch.uint8),)),
-        (_ChunkEncoder(classifier), (torch.zeros(3, min(9, context), dtype=torch.int64), torch.tensor([2, 1, 2]))),
+        (_ChunkEncoder(classifier), (tokens_NT, torch.tensor([2, 1, 2]))),
         (classifier.head, (features_BD, features_BD)),
     ]
     networks = [_convert(module, example) for module, example in parts]

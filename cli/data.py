@@ -21,21 +21,28 @@ if TYPE_CHECKING:
 def check_data(directory: Path, backbone: str, *, as_json: bool) -> None:
     """Check labelled memes in DIRECTORY: rows per split and label, long texts, duplicates, conflicting labels.
 
-    Tokens are counted by the tokenizer of --backbone.
+    Tokens are counted by the tokenizer of --backbone. The report names the scripts that it cannot write.
 
     Example: memeguard check-data data/demo --backbone openai/clip-vit-base-patch32
     """
+    from memeguard.captions import CaptionTokenizer
+    from memes.coverage import format_coverage, measure_coverage
     from memes.inspection import format_report, inspect_data
     from memes.reading import read_splits
-    from training.backbones import load_tokenizer
+    from training.backbones import load_words
 
     splits = read_splits(directory, verify_images=False)  # for their captions; inspect_data verifies
-    tokenizer = load_tokenizer(backbone, (meme.text for memes in splits.values() for meme in memes))
-    report = inspect_data(directory, lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids) + 2)
+    words = load_words(backbone, (meme.text for memes in splits.values() for meme in memes))
+    count_tokens = CaptionTokenizer(words.tokenizer, words.text).count_tokens
+    report = inspect_data(directory, count_tokens, max_tokens=words.text.context_length)
+    captions = (meme.text for memes in splits.values() for meme in memes)
+    coverage = measure_coverage(captions, words.tokenizer, words.unknown_id)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+        content = {**dataclasses.asdict(report), "coverage": dataclasses.asdict(coverage)}
+        click.echo(json.dumps(content, indent=2))
     else:
-        click.echo(f"{format_report(report)}\n\ntokens are those of backbone {backbone}")
+        lines = (format_report(report), format_coverage(coverage), f"tokens are those of backbone {backbone}")
+        click.echo("\n\n".join(lines))
 
 
 @click.command()

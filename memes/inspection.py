@@ -43,8 +43,8 @@ class SplitSummary:
         num_non_offensive: Memes labelled non-offensive.
         num_offensive: Memes labelled offensive.
         num_empty_texts: Memes without a caption.
-        num_long_texts: Captions of more than MAX_TOKENS tokens.
-        longest_text_tokens: Tokens of the longest caption, the two special ones included.
+        num_long_texts: Captions of more than ``max_tokens`` tokens.
+        longest_text_tokens: Tokens of the longest caption, the special ones included.
     """
 
     name: str
@@ -62,6 +62,7 @@ class DataReport:
 
     Attributes:
         data_hash: SHA-256 of the files that list the memes.
+        max_tokens: Number of tokens that the model reads at once.
         splits: A summary of each split that exists.
         ignored: Files that look like listings of memes but are not read, relative to the folder.
         pictures: Memes with the same perceptual hash; files with the same bytes have the same one.
@@ -71,6 +72,7 @@ class DataReport:
     """
 
     data_hash: str
+    max_tokens: int
     splits: tuple[SplitSummary, ...]
     ignored: tuple[str, ...]
     pictures: Duplicates
@@ -79,12 +81,13 @@ class DataReport:
     memes: Duplicates
 
 
-def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataReport:
+def inspect_data(directory: Path, count_tokens: Callable[[str], int], *, max_tokens: int = MAX_TOKENS) -> DataReport:
     """Inspect every split in ``directory``.
 
     Args:
         directory: A folder in one of the layouts of ``memes.layouts``.
-        count_tokens: Returns the number of CLIP tokens of a caption, the two special ones included.
+        count_tokens: Returns the number of tokens of a caption, the special ones included.
+        max_tokens: Number of tokens that the model reads at once.
 
     Raises:
         DataError: The folder cannot be read; lists all that is wrong.
@@ -98,8 +101,9 @@ def inspect_data(directory: Path, count_tokens: Callable[[str], int]) -> DataRep
     texts = [normalize_text(meme.text) for memes in splits.values() for meme in memes]
     return DataReport(
         data_hash=data_hash(directory),
+        max_tokens=max_tokens,
         ignored=tuple(find_ignored(directory)),
-        splits=tuple(_summarize(split, memes, count_tokens) for split, memes in splits.items()),
+        splits=tuple(_summarize(split, memes, count_tokens, max_tokens) for split, memes in splits.items()),
         pictures=find_duplicates(find_row, pictures),
         near_pictures=find_duplicates(find_row, (leaders[picture] for picture in pictures)),
         texts=find_duplicates(find_row, (text or None for text in texts)),
@@ -111,7 +115,7 @@ def format_report(report: DataReport) -> str:
     """Format the report for a terminal, with a few examples of memes that leak from one split into another."""
     lines = [f"data {report.data_hash}", ""]
     lines.append(
-        _align(("split", "rows", "non-offensive", "offensive", "no text", f"> {MAX_TOKENS} tokens", "longest"))
+        _align(("split", "rows", "non-offensive", "offensive", "no text", f"> {report.max_tokens} tokens", "longest"))
     )
     lines += [_align(astuple(split)) for split in report.splits]  # the fields are in the order of the columns
     if report.ignored:
@@ -143,7 +147,7 @@ def _find_row(splits: Mapping[str, MemeTable], index: int) -> tuple[str, Meme]:
     raise IndexError(index)
 
 
-def _summarize(split: str, memes: MemeTable, count_tokens: Callable[[str], int]) -> SplitSummary:
+def _summarize(split: str, memes: MemeTable, count_tokens: Callable[[str], int], max_tokens: int) -> SplitSummary:
     lengths, num_empty_texts = [], 0
     for meme in memes:
         lengths.append(count_tokens(meme.text))
@@ -155,7 +159,7 @@ def _summarize(split: str, memes: MemeTable, count_tokens: Callable[[str], int])
         num_non_offensive=len(memes) - num_offensive,
         num_offensive=num_offensive,
         num_empty_texts=num_empty_texts,
-        num_long_texts=sum(length > MAX_TOKENS for length in lengths),
+        num_long_texts=sum(length > max_tokens for length in lengths),
         longest_text_tokens=max(lengths, default=0),
     )
 

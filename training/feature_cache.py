@@ -11,7 +11,6 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,8 +117,8 @@ def _fingerprint(predictor: TorchPredictor) -> str:
     for name, tensor in sorted(predictor.classifier.clip.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    config = predictor.config
-    settings = {"image": asdict(config.image), "text": asdict(config.text), "device": predictor.device.type}
+    config = predictor.config.to_dict()
+    settings = {"image": config["image"], "text": config["text"], "device": predictor.device.type}
     digest.update(json.dumps(settings, sort_keys=True).encode())
     digest.update(predictor.captions.serialized().encode())
     return digest.hexdigest()[:32]

@@ -119,7 +119,7 @@ class FeatureInputs:
         self, predictor: TorchPredictor, memes: Sequence[Meme], title: str, cache: FeatureCache | None = None
     ) -> None:
         self._device, self._num = predictor.device, len(memes)
-        self._width = 2 * predictor.classifier.clip.projection_dim
+        self._width = 2 * predictor.classifier.feature_dim
         # Beside the cache, since the usual folder of temporary files may be in memory.
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as self
             _SPOOLED_BYTES, dir=str(cache.directory) if cache and cache.directory else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import peft
+from torch import nn
 
 from training.config import TrainingConfig, TrainingError, Tune, backbone_learning_rate
 from training.optimization import ParameterGroup
@@ -12,13 +13,14 @@ from training.optimization import ParameterGroup
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import nn
-    from transformers import CLIPModel
+    from transformers import PreTrainedModel
 
     from memeguard.classifier import MemeClassifier
 
-_LORA_TARGETS: Final = ["q_proj", "k_proj", "v_proj"]  # of both towers' attention, as Hu et al. 2021 adapt them
+# Of both towers' attention, as Hu et al. 2021 adapt them; in CLIP's words, then in BERT's.
+_LORA_TARGETS: Final = ["q_proj", "k_proj", "v_proj", "query", "key", "value"]
 _UNUSED: Final = "logit_scale"  # of CLIP's contrastive loss; no logit depends on it
+_BOTTOM: Final = ("embeddings", "pre_layrnorm")  # transformers' own spelling of "pre-layernorm"
 
 
 class Tuning:
@@ -78,7 +80,7 @@ def choose_tune(config: TrainingConfig, *, pretrained: bool) -> Tune:
     return config.tune
 
 
-def _insert_adapters(clip: CLIPModel, config: TrainingConfig) -> peft.LoraModel:
+def _insert_adapters(clip: PreTrainedModel, config: TrainingConfig) -> peft.LoraModel:
     settings = peft.LoraConfig(
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank,  # scale of the adapters; twice the rank, as in peft's examples
@@ -88,19 +90,13 @@ def _insert_adapters(clip: CLIPModel, config: TrainingConfig) -> peft.LoraModel:
     return peft.LoraModel(clip, settings, "default")
 
 
-def _group_blocks(clip: CLIPModel, config: TrainingConfig, tune: Tune) -> Iterator[ParameterGroup]:
+def _group_blocks(clip: PreTrainedModel, config: TrainingConfig, tune: Tune) -> Iterator[ParameterGroup]:
     """Yield a group per depth of both towers, from the projections down; layer-wise decay as in Dong et al. 2022."""
-    picture, text = clip.vision_model, clip.text_model
     rate = backbone_learning_rate(config, tune)
-    for bottom, blocks, top in (
-        # transformers' own spelling of "pre-layernorm"
-        (
-            [picture.embeddings, picture.pre_layrnorm],
-            picture.encoder.layers,
-            [picture.post_layernorm, clip.visual_projection],
-        ),
-        ([text.embeddings], text.encoder.layers, [text.final_layer_norm, clip.text_projection]),
-    ):
+    for tower, projection in (("vision_model", "visual_projection"), ("text_model", "text_projection")):
+        bottom, blocks, top = _split_tower(getattr(clip, tower))
+        if projected := getattr(clip, projection, None):
+            top = [*top, projected]
         if tune == "last-blocks" and config.num_blocks > len(blocks):
             raise TrainingError(f"num_blocks is {config.num_blocks}; a tower of this backbone has {len(blocks)}")
         chosen = blocks[-config.num_blocks :] if tune == "last-blocks" else blocks
@@ -109,6 +105,23 @@ def _group_blocks(clip: CLIPModel, config: TrainingConfig, tune: Tune) -> Iterat
             yield ParameterGroup(_weights_of(block), rate * config.layer_decay**depth)
         if tune == "full":
             yield ParameterGroup(_weights_of(*bottom), rate * config.layer_decay ** len(blocks))
+
+
+def _split_tower(tower: nn.Module) -> tuple[list[nn.Module], nn.ModuleList, list[nn.Module]]:
+    """Return what is below the blocks, the blocks, and what is above them, each in the order of the tower."""
+    blocks = next(module for module in tower.modules() if isinstance(module, nn.ModuleList))
+    bottom: list[nn.Module] = []
+    top: list[nn.Module] = []
+    for name, module in tower.named_children():
+        if name in _BOTTOM:
+            bottom.append(module)
+        elif blocks not in module.modules():
+            top.append(module)
+        elif module is not blocks and name != "encoder":  # a tower within the tower, as AltCLIP's
+            inner_bottom, _, inner_top = _split_tower(module)
+            bottom += inner_bottom
+            top += inner_top
+    return bottom, blocks, top
 
 
 def _weights_of(*modules: nn.Module) -> list[nn.Parameter]:

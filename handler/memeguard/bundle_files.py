@@ -26,7 +26,7 @@ OPENVINO_NETWORKS = ("openvino/image.xml", "openvino/text.xml", "openvino/head.x
 OPENVINO_FILES = tuple(f"{name[:-3]}{ending}" for name in OPENVINO_NETWORKS for ending in ("xml", "bin"))
 FORMAT = "memeguard-bundle"
 MAX_WEIGHTS_BYTES = 16 << 30  # ten times the largest CLIP
-_MAX_TOKENIZER_BYTES = 64 << 20  # a vocabulary of 250,000 tokens has 17 MB
+_MAX_TOKENIZER_BYTES = 128 << 20  # a vocabulary of 250,000 tokens has 17 MB, MetaCLIP 2's of 900,000 has 60 MB
 _MAX_JSON_BYTES = 64 << 20  # report.json of a thousand epochs has 1 MB
 # Texts that a tokenizer must handle: empty, words, digits and signs, other scripts, emoji, one long word.
 _PROBES = (
@@ -47,7 +47,7 @@ def read_model_config(directory: Path) -> ModelConfig:
 def read_tokenizer(directory: Path) -> Tokenizer:
     """Read the tokenizer; raise ``BundleError`` if it is missing, damaged, or does not fit the text tower."""
     check_files(directory, (TOKENIZER,))
-    vocab_size = read_model_config(directory).read_clip().text.vocab_size
+    vocab_size = read_model_config(directory).read_backbone().text.vocab_size
     path = directory / TOKENIZER
     try:
         tokenizer = Tokenizer.from_str(read_regular(path, max_bytes=_MAX_TOKENIZER_BYTES).decode())

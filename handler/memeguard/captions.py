@@ -1,4 +1,4 @@
-"""Split captions into chunks of CLIP token ids, without truncation, and collate chunks into one padded batch.
+"""Split captions into chunks of token ids, without truncation, and collate chunks into one padded batch.
 
 Shape suffixes: N text chunks, T tokens.
 """
@@ -32,18 +32,18 @@ class CaptionTokenizer:
         self._config = config
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of ``text``, including the two special ones (CLIP's own limit is 77)."""
-        return len(self._ids(text)) + 2
+        """Count the tokens of ``text``, including the special ones (CLIP's own limit is 77)."""
+        return len(self._ids(text)) + self._config.context_length - self._config.room
 
     def encode(self, text: str) -> list[list[int]]:
-        """Split ``text`` into chunks of at most ``context_length`` ids, each with its start and end token.
+        """Split ``text`` into chunks of at most ``context_length`` ids, each with its special tokens.
 
-        An empty text gives one chunk of the two special tokens.
+        An empty text gives one chunk of the special tokens.
 
         Raises:
             TextTooLongError: The text needs more than ``max_chunks`` chunks.
         """
-        room = self._config.context_length - 2
+        room = self._config.room
         limit = room * self._config.max_chunks
         if len(text) > (longest := limit * _CHARACTERS_PER_TOKEN):
             raise TextTooLongError(f"text has {len(text)} characters; the limit is {longest}")
@@ -51,7 +51,7 @@ class CaptionTokenizer:
         if len(ids) > limit:
             raise TextTooLongError(f"text has {len(ids)} tokens; the limit is {limit}")
         chunks = [ids[start : start + room] for start in range(0, len(ids), room)] or [[]]
-        return [[self._config.start_id, *chunk, self._config.end_id] for chunk in chunks]
+        return [frame_chunk(chunk, self._config) for chunk in chunks]
 
     def serialized(self) -> str:
         """The tokenizer as JSON, to compare tokenizers."""
@@ -64,12 +64,20 @@ class CaptionTokenizer:
         return ids
 
 
+def frame_chunk(ids: list[int], config: TextConfig) -> list[int]:
+    """Add the special tokens and padding of a chunk to at most ``config.room`` ids."""
+    chunk = [*ids, config.end_id] if config.start_id is None else [config.start_id, *ids, config.end_id]
+    if config.pad_id is None:
+        return chunk
+    return chunk + [config.pad_id] * (config.context_length - len(chunk))
+
+
 class CaptionBatch(NamedTuple):
     """The chunks of a batch of captions.
 
     Attributes:
         tokens_NT: Token ids, int64, padded on the right to the longest chunk.
-        last_N: Position of each chunk's end token, int64.
+        last_N: Position of each chunk's last token, int64.
         meme_N: Index of the meme each chunk belongs to, int64 in [0, num_memes).
         num_memes: B.
     """
@@ -81,7 +89,7 @@ class CaptionBatch(NamedTuple):
 
 
 def pad_tokens(tokens_NT: NDArray[np.int64], context_length: int, *, step: int) -> NDArray[np.int64]:
-    """Pad on the right, which a causal tower ignores, to a multiple of ``step`` or to ``context_length``."""
+    """Pad on the right, behind the last token, to a multiple of ``step`` or to ``context_length``."""
     num_tokens = tokens_NT.shape[1]
     padded = min(-(-num_tokens // step) * step, context_length)
     return np.pad(tokens_NT, ((0, 0), (0, padded - num_tokens)))

@@ -1,6 +1,6 @@
-"""The network: CLIP's two towers, and a fusion head that computes one logit from both features.
+"""The network: a backbone's two towers, and a fusion head that computes one logit from both features.
 
-Shape suffixes: B memes, N text chunks (N >= B), C channels, H height, W width, T tokens, D CLIP's shared width,
+Shape suffixes: B memes, N text chunks (N >= B), C channels, H height, W width, T tokens, D the towers' shared width,
 P the head's projection width.
 """
 
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel
+
+from memeguard.towers import build_backbone, encode_texts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from memeguard.captions import CaptionBatch
     from memeguard.config import HeadConfig, ModelConfig
 
@@ -72,29 +75,33 @@ class FusionHead(nn.Module):
 
 
 class MemeClassifier(nn.Module):
-    """CLIP's towers and the fusion head."""
+    """The towers of a backbone and the fusion head.
 
-    def __init__(self, config: ModelConfig, clip: CLIPModel | None = None) -> None:
+    Attributes:
+        config: The model's configuration.
+        clip: The backbone, whichever its kind: weights in a bundle are named after this attribute.
+        head: The fusion head.
+        feature_dim: Width D of the features of both towers.
+    """
+
+    def __init__(self, config: ModelConfig, clip: PreTrainedModel | None = None) -> None:
         """Build ``clip`` from ``config`` unless it is given; the head's weights are random."""
         super().__init__()
         self.config = config
-        self.clip = CLIPModel(CLIPConfig(**config.read_clip().to_transformers())) if clip is None else clip
-        self.head = FusionHead(self.clip.projection_dim, config.head)
+        backbone = config.read_backbone()
+        self.feature_dim, self._pooling = backbone.feature_dim, backbone.family.pooling
+        self.clip = build_backbone(backbone) if clip is None else clip
+        self.head = FusionHead(self.feature_dim, config.head)
 
     def encode_images(self, pixels_BCHW: Tensor) -> Tensor:
         """Compute picture features float32 [B, D] of unit length from normalized pixels."""
-        pooled = self.clip.vision_model(pixel_values=pixels_BCHW).pooler_output
-        return functional.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
+        features_BD = self.clip.get_image_features(pixel_values=pixels_BCHW).pooler_output
+        return functional.normalize(features_BD.float(), dim=-1)
 
     def encode_chunks(self, tokens_NT: Tensor, last_N: Tensor) -> Tensor:
-        """Compute text features float32 [N, D] of unit length of chunks that end at the positions ``last_N``.
-
-        The text tower is causal: padding on the right does not reach the end token, and no mask is needed. The pooling
-        of transformers searches for an id that is wrong in older CLIP configurations (``eos_token_id: 2``).
-        """
-        hidden_NTD = self.clip.text_model(input_ids=tokens_NT).last_hidden_state
-        rows_N = torch.arange(hidden_NTD.shape[0], device=hidden_NTD.device)
-        return functional.normalize(self.clip.text_projection(hidden_NTD[rows_N, last_N]).float(), dim=-1)
+        """Compute text features float32 [N, D] of unit length of chunks that end at the positions ``last_N``."""
+        features_ND = encode_texts(self.clip, self._pooling, tokens_NT, last_N)
+        return functional.normalize(features_ND.float(), dim=-1)
 
     def encode_captions(self, captions: CaptionTensors) -> Tensor:
         """Compute caption features [B, D], see ``pool_chunks``."""

@@ -6,13 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from memeguard.backbone_config import BackboneConfig
 from memeguard.checks import check_number, check_numbers, check_whole, check_word, is_positive
-from memeguard.clip_config import ClipConfig
 from memeguard.errors import BundleError
 
 FORMAT_VERSION = 2  # 1 had no temperature
 READABLE_VERSIONS = (1, 2)
 Modalities = Literal["both", "image", "text"]
+Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # Pillow's, in its order
+# Members that are not written if they have these values: bundles made before there was a choice lack them.
+_UNWRITTEN = {"image": {"resampling": "bicubic"}, "text": {"pad_id": None}}
 
 # Mean and standard deviation of CLIP's training pictures (Radford et al. 2021, openai/CLIP clip/clip.py).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -27,38 +30,54 @@ _NUM_CHANNELS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
-    """How a picture becomes pixels: side in pixels, mean and standard deviation per channel in [0, 1]."""
+    """How a picture becomes pixels.
+
+    ``size`` is the side in pixels, ``mean`` and ``std`` are mean and standard deviation per channel in [0, 1], and
+    ``resampling`` is Pillow's filter for resizing.
+    """
 
     size: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+    resampling: Resampling = "bicubic"
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong."""
         check_whole("image size", self.size, 1, _MAX_SIDE)
         check_numbers("mean", self.mean, _NUM_CHANNELS, -_MAX_SPREAD, _MAX_SPREAD)
         check_numbers("std", self.std, _NUM_CHANNELS, _MIN_DEVIATION, _MAX_SPREAD)
+        if self.resampling not in get_args(Resampling):
+            raise ValueError(f"resampling {self.resampling!r} is not one of {', '.join(get_args(Resampling))}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """How a caption becomes chunks of token ids.
 
-    ``context_length`` counts the two special tokens, as CLIP does (77). A caption may fill ``max_chunks`` chunks;
-    32 chunks are 2,400 tokens, four times the longest text of MultiOFF.
+    ``context_length`` counts the special tokens, as CLIP does (77). A caption may fill ``max_chunks`` chunks; 32 of
+    CLIP's chunks are 2,400 tokens, four times the longest text of MultiOFF. A chunk has no start token if ``start_id``
+    is None, and is padded to ``context_length`` with ``pad_id`` unless that is None.
     """
 
     context_length: int
-    start_id: int
+    start_id: int | None
     end_id: int
     max_chunks: int = 32
+    pad_id: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong."""
         check_whole("context_length", self.context_length, 3, _MAX_WIDTH)
-        check_whole("start_id", self.start_id, 0, 2**31 - 1)
         check_whole("end_id", self.end_id, 0, 2**31 - 1)
+        for name in ("start_id", "pad_id"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 0, 2**31 - 1)
         check_whole("max_chunks", self.max_chunks, 1, 4096)
+
+    @property
+    def room(self) -> int:
+        """Number of tokens of a chunk besides the special ones."""
+        return self.context_length - (1 if self.start_id is None else 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +126,7 @@ class LabelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """One classifier. ``clip`` is the CLIP configuration of transformers, as a dictionary."""
+    """One classifier. ``clip`` is the configuration of its backbone in transformers, as a dictionary."""
 
     backbone: str
     clip: dict[str, Any]
@@ -119,21 +138,31 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong or does not fit another one."""
         check_word("backbone", self.backbone, 4096)
-        tower = self.read_clip()
-        if self.image.size != tower.vision.image_size:
-            raise ValueError(f"image size is {self.image.size}; the picture tower reads {tower.vision.image_size}")
-        if self.text.context_length > (room := tower.text.max_position_embeddings):
+        towers = self.read_backbone()
+        if self.image.size != towers.picture.image_size:
+            raise ValueError(f"image size is {self.image.size}; the picture tower reads {towers.picture.image_size}")
+        if self.text.context_length > (room := towers.text.max_tokens):
             raise ValueError(f"context_length is {self.text.context_length}; the text tower has {room} positions")
-        for name in ("start_id", "end_id"):
-            check_whole(name, getattr(self.text, name), 0, tower.text.vocab_size - 1)
+        if (self.text.pad_id is not None) != (towers.family.pooling == "padded"):
+            raise ValueError(f"pad_id is {self.text.pad_id}, which does not suit a {towers.model_type!r}")
+        if self.text.start_id is None and towers.family.pooling in ("first", "pooler"):
+            raise ValueError(f"start_id is None; a {towers.model_type!r} reads its feature at the start token")
+        for name in ("start_id", "end_id", "pad_id"):
+            if getattr(self.text, name) is not None:
+                check_whole(name, getattr(self.text, name), 0, towers.text.vocab_size - 1)
 
-    def read_clip(self) -> ClipConfig:
+    def read_backbone(self) -> BackboneConfig:
         """Return the settings of ``clip`` from which the network is built."""
-        return ClipConfig.from_dict(self.clip)
+        return BackboneConfig.from_dict(self.clip)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as values that JSON can hold."""
-        return dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        for part, members in _UNWRITTEN.items():
+            for name, value in members.items():
+                if content[part][name] == value:
+                    del content[part][name]
+        return content
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _TOKENS_STEP: Final = 16  # few recordings, and little padding
 _MAX_ROWS: Final = 128  # of a recording; larger batches keep a GPU busy without one
+_MAX_WARM_TOKENS: Final = 128  # longer captions are rare; their shapes are recorded at their first use
 _NUM_REHEARSALS: Final = 2  # so that libraries do not allocate their workspaces while recording
 
 
@@ -61,9 +62,12 @@ class CudaPredictor(TorchPredictor):
     @torch.inference_mode()
     def warm_up(self, batch_size: int) -> None:
         """Record every shape of up to ``batch_size`` memes, then predict as any predictor does."""
-        side, context_length = self.config.image.size, self.config.text.context_length
+        side, text = self.config.image.size, self.config.text
         sizes = {round_up(num) for num in range(1, batch_size + 1)}
-        lengths = {*range(_TOKENS_STEP, context_length, _TOKENS_STEP), context_length}
+        longest = min(text.context_length, _MAX_WARM_TOKENS)
+        lengths = {*range(_TOKENS_STEP, longest, _TOKENS_STEP), longest}
+        if text.pad_id is not None:
+            lengths = {text.context_length}
         with self._lock, torch.cuda.device(self.device):
             for size in sizes:
                 self._encode_pixels(np.zeros((size, 3, side, side), np.uint8))

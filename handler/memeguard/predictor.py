@@ -73,7 +73,7 @@ class MemePreparer:
         chunks = self.captions.encode(decode_text(text))
         size = self.config.image.size
         picture = decode_image(image, limits=self.limits, wanted_size=size, deadline=deadline)
-        return PreparedMeme(resize_image(picture, size), chunks)
+        return PreparedMeme(resize_image(picture, size, self.config.image.resampling), chunks)
 
 
 class Predictor(MemePreparer, abc.ABC):

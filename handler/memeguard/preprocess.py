@@ -1,4 +1,4 @@
-"""Turn the bytes of a picture into CLIP's input pixels, in the same way in training, evaluation and serving."""
+"""Turn the bytes of a picture into a tower's input pixels, in the same way in training, evaluation and serving."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from memeguard.pictures.scaling import BOX_MARGIN, WHOLE_BYTES, drafted_size, wh
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from memeguard.config import Resampling
     from memeguard.pictures.header import Picture
 
 __all__ = ["DEFAULT_LIMITS", "IMAGE_FORMATS", "MAX_PIXELS", "DecodingLimits", "decode_image", "resize_image"]
@@ -138,10 +139,12 @@ def _decoded_bytes(picture: Picture, wanted_size: int | None) -> int:
     return num_bytes
 
 
-def resize_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Resize an RGB picture to a square, bicubic, as uint8 [3, size, size].
+def resize_image(image: Image.Image, size: int, resampling: Resampling = "bicubic") -> NDArray[np.uint8]:
+    """Resize an RGB picture to a square, as uint8 [3, size, size].
 
     CLIP's own transform crops the centre. Nothing is cropped here, because a meme has words and faces at its edges.
+    SigLIP's own transform crops nothing either.
     """
-    square = image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=BOX_MARGIN)
+    method = Image.Resampling[resampling.upper()]
+    square = image.resize((size, size), method, reducing_gap=BOX_MARGIN)
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from safetensors import SafetensorError, safe_open
 
+from memeguard.captions import collate_captions, frame_chunk
 from memeguard.classifier import CaptionTensors
 from memeguard.errors import BundleError
 
@@ -57,10 +58,14 @@ def allocate(classifier: MemeClassifier) -> None:
     classifier.to_empty(device="cpu")
     stored = classifier.state_dict().keys()
     for name, buffer in classifier.named_buffers():
-        if name not in stored:
-            if not name.endswith("position_ids"):
-                raise RuntimeError(f"transformers' CLIP has a tensor {name}, whose values are not known here")
+        if name in stored:
+            continue
+        if name.endswith("position_ids"):
             buffer.copy_(torch.arange(buffer.shape[-1]).expand_as(buffer))
+        elif name.endswith("token_type_ids"):
+            buffer.zero_()
+        else:
+            raise RuntimeError(f"transformers' backbone has a tensor {name}, whose values are not known here")
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -77,8 +82,7 @@ def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def predict_blank(classifier: MemeClassifier) -> float:
     """Return the logit of a blank picture with the longest caption, whose tokens are spread over the vocabulary."""
     text, size = classifier.config.text, classifier.config.image.size
-    vocab_size = classifier.clip.config.text_config.vocab_size
-    ids = torch.linspace(0, vocab_size - 1, text.context_length - 2).long().tolist()
-    tokens_NT = torch.tensor([[text.start_id, *ids, text.end_id]])
-    captions = CaptionTensors(tokens_NT, torch.tensor([text.context_length - 1]), torch.tensor([0]), 1)
+    vocab_size = classifier.config.read_backbone().text.vocab_size
+    ids = torch.linspace(0, vocab_size - 1, text.room).long().tolist()
+    captions = CaptionTensors.of(collate_captions([[frame_chunk(ids, text)]]))
     return float(classifier(torch.zeros(1, 3, size, size), captions))

@@ -150,7 +150,7 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(name: str) -> None:
 
 def test_a_folder_that_is_no_clip_is_refused(copy: Path) -> None:
     edit_json(copy / "config.json", model_type="vit")
-    assert refusal_of(copy).endswith("is a 'vit', not a 'clip'")
+    assert refusal_of(copy).startswith(f"backbone {copy} is a 'vit'; it must be one of clip, ")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_without_a_preprocessing_it_is_clips(loader: Loader) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("test/vit", "is a 'vit', not a 'clip'"),
+        ("test/vit", "is a 'vit'; it must be one of clip, "),
         ("test/wordless", "has no tokenizer"),
         ("test/evil", "image_mean is 'evil'; it must be three numbers"),
     ],

@@ -1,6 +1,6 @@
-"""Pretrained CLIPs to start from: from the Hugging Face hub, from a local folder, or made from scratch."""
+"""Pretrained backbones to start from: from the Hugging Face hub, from a local folder, or made from scratch."""
 
-from training.backbones.loading import Backbone, find_source, load_backbone, load_tokenizer
+from training.backbones.loading import Backbone, find_source, load_backbone, load_tokenizer, load_words
 from training.backbones.places import COMPACT, COMPACT_FOLDER, BackboneError, Source
 from training.backbones.tiny import TINY
 
@@ -14,4 +14,5 @@ __all__ = [
     "find_source",
     "load_backbone",
     "load_tokenizer",
+    "load_words",
 ]

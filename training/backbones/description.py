@@ -1,86 +1,83 @@
-"""Read the description of a backbone: architecture, preprocessing, tokenizer. No weights are needed."""
+"""Read the description of a backbone: architecture and preprocessing of pictures. No weights are needed."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from transformers import AutoTokenizer, CLIPConfig
+from PIL import Image
+from transformers import CONFIG_MAPPING
 
+from memeguard.backbone_config import FAMILIES, BackboneConfig
 from memeguard.config import CLIP_MEAN, CLIP_STD, ImageConfig
 from training.backbones.places import BackboneError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig
 
+    from memeguard.config import Resampling
     from training.backbones.places import Place
 
-_CONFIG: Final = "config.json"
-_WORDS: Final = ("tokenizer.json", "vocab.json")  # one of them is enough
-_TOKENIZER_FILES: Final = (
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-    "merges.txt",
-    *_WORDS,
-)
-_NUM_BYTES: Final = 256  # the smallest byte-level vocabulary
+CONFIG: Final = "config.json"
+_HALVES: Final = (0.5, 0.5, 0.5)
+# What transformers' image processors of other picture towers than CLIP's do if a file does not say it.
+_OWN_STATISTICS: Final = dict.fromkeys(("siglip_vision_model", "vit"), (_HALVES, _HALVES))
+_OWN_RESAMPLING: Final = {"vit": Image.Resampling.BILINEAR}
+_ASSUMED: Final = {"do_normalize": True, "do_rescale": True}
+# What is close to a supported kind, and what to use instead.
+_HINTS: Final = {
+    "siglip2": "SigLIP 2 of flexible resolution is not supported, SigLIP 2 of fixed resolution is a 'siglip', such as "
+    "google/siglip2-base-patch16-224"
+}
 _NUM_CHANNELS: Final = 3
 # Members that make transformers run or download code: modules, quantizers, kernels of the hub.
 _CODE: Final = frozenset({"auto_map", "custom_pipelines", "quantization_config", "attn_implementation"})
 
 
-def read_clip_config(place: Place) -> CLIPConfig:
-    """Read the architecture; raise ``BackboneError`` if it is not a CLIP's."""
-    content = _read_json(place, _CONFIG)
+def read_backbone_config(place: Place) -> PreTrainedConfig:
+    """Read the architecture; raise ``BackboneError`` if it is none of the supported ones."""
+    content = read_json(place, CONFIG)
     if content is None:
-        raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {_CONFIG}")
-    if (kind := content.get("model_type")) != "clip":
-        raise BackboneError(f"backbone {place.name} is a {kind!r}, not a 'clip'")
+        raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {CONFIG}")
+    kind = content.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        hint = f": {hint}" if (hint := _HINTS.get(str(kind))) else ""
+        raise BackboneError(f"backbone {place.name} is a {kind!r}; it must be one of {', '.join(FAMILIES)}{hint}")
     try:
-        return CLIPConfig.from_dict(_without_code(content))
+        config: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(_without_code(content))
+        BackboneConfig.from_dict(config.to_dict())
     except Exception as error:  # transformers raises many kinds
         reason = " ".join(str(error).split())
-        raise BackboneError(f"backbone {place.name} cannot be loaded: {_CONFIG}: {reason}") from error
+        raise BackboneError(f"backbone {place.name} cannot be loaded: {CONFIG}: {reason}") from error
+    return config
 
 
-def read_image_config(place: Place, size: int) -> ImageConfig:
-    """Read mean and standard deviation for pictures of ``size`` pixels a side; CLIP's own if they are missing.
+def read_image_config(place: Place, config: PreTrainedConfig) -> ImageConfig:
+    """Read how pictures become pixels; mean, deviation and filter are the picture tower's own if missing.
 
     As in transformers, a nested "image_processor" of processor_config.json comes first.
     """
-    nested = (_read_json(place, "processor_config.json", may_lack=True) or {}).get("image_processor")
-    said = nested if isinstance(nested, dict) else _read_json(place, "preprocessor_config.json") or {}
-    mean = _read_channels(place, "image_mean", said.get("image_mean", CLIP_MEAN))
-    std = _read_channels(place, "image_std", said.get("image_std", CLIP_STD))
+    nested = (read_json(place, "processor_config.json", may_lack=True) or {}).get("image_processor")
+    said = nested if isinstance(nested, dict) else read_json(place, "preprocessor_config.json") or {}
+    tower = config.vision_config
+    own_mean, own_std = _OWN_STATISTICS.get(tower.model_type, (CLIP_MEAN, CLIP_STD))
+    mean = _read_channels(place, "image_mean", said.get("image_mean", own_mean))
+    std = _read_channels(place, "image_std", said.get("image_std", own_std))
     if min(std) <= 0:
         raise BackboneError(f"backbone {place.name} cannot be loaded: image_std is {list(std)}; it must be positive")
-    return ImageConfig(size=size, mean=mean, std=std)
+    for name, expected in _ASSUMED.items():
+        if said.get(name, expected) != expected:
+            raise BackboneError(
+                f"backbone {place.name} cannot be loaded: {name} is {said[name]!r}; it must be {expected}"
+            )
+    own_resampling = _OWN_RESAMPLING.get(tower.model_type, Image.Resampling.BICUBIC)
+    resampling = _read_resampling(place, said.get("resample", own_resampling))
+    return ImageConfig(size=tower.image_size, mean=mean, std=std, resampling=resampling)
 
 
-def read_tokenizer(place: Place) -> PreTrainedTokenizerFast:
-    """Read the tokenizer, without truncation and padding; raise ``BackboneError`` if there is none."""
-    if (config := place.find(_CONFIG)) is None:
-        raise BackboneError(f"backbone {place.name} cannot be loaded: it has no {_CONFIG}")
-    found = {file for file in _TOKENIZER_FILES if place.find(file, may_lack=True) is not None}
-    if found.isdisjoint(_WORDS):
-        place.find(_WORDS[0])  # raises if the hub cannot be asked
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.parent, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers and tokenizers raise many kinds
-        reason = " ".join(str(error).split())
-        raise BackboneError(f"backbone {place.name} cannot be loaded: its tokenizer: {reason}") from error
-    if len(tokenizer) < _NUM_BYTES:  # what transformers makes up when the tokenizer's files are missing
-        raise BackboneError(
-            f"backbone {place.name} has no tokenizer: vocab.json and merges.txt, or tokenizer.json, are missing"
-        )
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
-
-
-def _read_json(place: Place, file: str, *, may_lack: bool = False) -> dict[str, Any] | None:
+def read_json(place: Place, file: str, *, may_lack: bool = False) -> dict[str, Any] | None:
+    """Read a JSON object of the backbone, None if it lacks the file; raise ``BackboneError`` if it is damaged."""
     path = place.find(file, may_lack=may_lack)
     if path is None:
         return None
@@ -101,6 +98,15 @@ def _read_channels(place: Place, name: str, values: Any) -> tuple[float, float, 
         raise BackboneError(f"backbone {place.name} cannot be loaded: {name} is {values!r}; it must be three numbers")
     red, green, blue = map(float, values)
     return red, green, blue
+
+
+def _read_resampling(place: Place, value: Any) -> Resampling:  # noqa: ANN401 - JSON's
+    try:
+        return cast("Resampling", Image.Resampling(value).name.lower())
+    except ValueError as error:
+        raise BackboneError(
+            f"backbone {place.name} cannot be loaded: resample is {value!r}; it must be a number from 0 to 5"
+        ) from error
 
 
 def _without_code(content: dict[str, Any]) -> dict[str, Any]:

@@ -1,33 +1,37 @@
-"""Load a CLIP backbone by its name: a hub id, a local folder, ``compact`` or ``tiny``."""
+"""Load a backbone by its name: a hub id, a local folder, ``compact`` or ``tiny``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from memeguard.config import ImageConfig, TextConfig
 from memes.user_cache import user_cache
-from training.backbones.description import read_clip_config, read_image_config, read_tokenizer
+from training.backbones.description import read_backbone_config, read_image_config
 from training.backbones.hub import HubRepository
 from training.backbones.places import COMPACT, COMPACT_FOLDER, BackboneError, LocalFolder, Source
-from training.backbones.tiny import TINY, TINY_IMAGE, make_tiny, train_tokenizer
+from training.backbones.tiny import TINY, TINY_IMAGE, TINY_TEXT, make_tiny, train_tokenizer
 from training.backbones.trust import check_first_seen
-from training.backbones.weights import build_clip, find_weights
+from training.backbones.weights import build_backbone, find_weights
+from training.backbones.words import Words, read_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tokenizers import Tokenizer
-    from transformers import CLIPModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
+    from memeguard.config import ImageConfig, TextConfig
     from training.backbones.weights import Weights
 
 
 class Backbone(NamedTuple):
-    """A CLIP, its tokenizer, and its preprocessing; ``pretrained`` is false for a CLIP made from scratch."""
+    """Two towers, their tokenizer and preprocessing; ``pretrained`` is false for towers made from scratch.
+
+    ``clip`` is of any kind in ``memeguard.backbone_config.FAMILIES``.
+    """
 
     name: str
-    clip: CLIPModel
+    clip: PreTrainedModel
     tokenizer: Tokenizer
     image: ImageConfig
     text: TextConfig
@@ -36,7 +40,7 @@ class Backbone(NamedTuple):
 
 
 def load_backbone(name: str, texts: Iterable[str]) -> Backbone:
-    """Load the CLIP called ``name``.
+    """Load the backbone called ``name``.
 
     Args:
         name: ``tiny``; ``compact``, which comes with the repository; a folder of the hub's layout; or a hub id such as
@@ -44,26 +48,25 @@ def load_backbone(name: str, texts: Iterable[str]) -> Backbone:
         texts: Captions on which the tokenizer of ``tiny`` is trained; a pretrained backbone has its own.
 
     Raises:
-        BackboneError: Nothing of that name can be loaded, it is not a CLIP, or its weights are not those that this
+        BackboneError: Nothing of that name can be loaded, it is of another kind, or its weights are not those that this
             machine recorded for that commit.
     """
     if name == TINY:
-        clip, tokenizer, text = make_tiny(texts)
-        return Backbone(TINY, clip, tokenizer, TINY_IMAGE, text, pretrained=False, source=Source(TINY, None, None))
+        clip, tokenizer = make_tiny(texts)
+        return Backbone(TINY, clip, tokenizer, TINY_IMAGE, TINY_TEXT, pretrained=False, source=Source(TINY, None, None))
     place = _locate(name)
-    # The description first: what is not a CLIP is refused before its weights are downloaded.
-    config = read_clip_config(place)
-    image = read_image_config(place, config.vision_config.image_size)
-    tokenizer = read_tokenizer(place)
-    text = _text_config(name, tokenizer, config.text_config.max_position_embeddings)
+    # The description first: what is of another kind is refused before its weights are downloaded.
+    config = read_backbone_config(place)
+    image = read_image_config(place, config)
+    words = read_words(place, config)
     weights = _find_trusted_weights(place)
-    clip = build_clip(place, config, weights)
+    clip = build_backbone(place, config, weights)
     source = _source(place, weights.sha256)
-    return Backbone(name, clip, tokenizer.backend_tokenizer, image, text, pretrained=True, source=source)
+    return Backbone(name, clip, words.tokenizer, image, words.text, pretrained=True, source=source)
 
 
-def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
-    """Load the tokenizer of the CLIP called ``name``, without its weights.
+def load_words(name: str, texts: Iterable[str]) -> Words:
+    """Load the tokenizer of the backbone called ``name``, and how it reads texts, without its weights.
 
     Args:
         name: See ``load_backbone``.
@@ -72,7 +75,15 @@ def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
     Raises:
         BackboneError: Nothing of that name can be loaded, or it has no tokenizer.
     """
-    return train_tokenizer(texts) if name == TINY else read_tokenizer(_locate(name)).backend_tokenizer
+    if name == TINY:
+        return Words(train_tokenizer(texts), TINY_TEXT, None)
+    place = _locate(name)
+    return read_words(place, read_backbone_config(place))
+
+
+def load_tokenizer(name: str, texts: Iterable[str]) -> Tokenizer:
+    """Load the tokenizer of the backbone called ``name``, see ``load_words``."""
+    return load_words(name, texts).tokenizer
 
 
 def find_source(name: str, *, download: bool = True) -> Source:
@@ -111,10 +122,3 @@ def _source(place: LocalFolder | HubRepository, weights_sha256: str | None) -> S
     if isinstance(place, HubRepository):
         return Source(place.pinned_name, place.commit, weights_sha256)
     return Source(place.name, None, weights_sha256)
-
-
-def _text_config(name: str, tokenizer: PreTrainedTokenizerFast, context_length: int) -> TextConfig:
-    start_id, end_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if start_id is None or end_id is None:
-        raise BackboneError(f"backbone {name}: its tokenizer has no start or end token")
-    return TextConfig(context_length=context_length, start_id=start_id, end_id=end_id)

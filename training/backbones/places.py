@@ -13,7 +13,7 @@ COMPACT_FOLDER: Final = Path(__file__).parents[2] / "starter" / "compact"
 
 
 class BackboneError(MemeguardError):
-    """A backbone that cannot be loaded, or is not a CLIP."""
+    """A backbone that cannot be loaded, or is of a kind that is not supported."""
 
 
 class Source(NamedTuple):

@@ -14,30 +14,29 @@ if TYPE_CHECKING:
 
 TINY: Final = "tiny"
 TINY_IMAGE: Final = ImageConfig(size=64)
+TINY_TEXT: Final = TextConfig(context_length=77, start_id=0, end_id=1)  # special tokens come first in the vocabulary
 _VOCABULARY: Final = 4096
 _START, _END = "<|startoftext|>", "<|endoftext|>"  # CLIP's own names (openai/CLIP clip/simple_tokenizer.py)
 
 
-def make_tiny(texts: Iterable[str]) -> tuple[CLIPModel, Tokenizer, TextConfig]:
+def make_tiny(texts: Iterable[str]) -> tuple[CLIPModel, Tokenizer]:
     """Make a CLIP with random weights, and a tokenizer trained on ``texts``."""
     tokenizer = train_tokenizer(texts)
-    start_id, end_id = 0, 1  # special tokens come first in the vocabulary
     tower = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "projection_dim": 128}
     config = CLIPConfig(
         text_config={
             **tower,
             "num_hidden_layers": 2,
             "vocab_size": tokenizer.get_vocab_size(),
-            "max_position_embeddings": 77,
-            "bos_token_id": start_id,
-            "eos_token_id": end_id,
-            "pad_token_id": end_id,
+            "max_position_embeddings": TINY_TEXT.context_length,
+            "bos_token_id": TINY_TEXT.start_id,
+            "eos_token_id": TINY_TEXT.end_id,
+            "pad_token_id": TINY_TEXT.end_id,
         },
         vision_config={**tower, "num_hidden_layers": 3, "image_size": TINY_IMAGE.size, "patch_size": 8},
         projection_dim=128,
     )
-    text = TextConfig(context_length=77, start_id=start_id, end_id=end_id)
-    return CLIPModel(config), tokenizer, text
+    return CLIPModel(config), tokenizer
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:

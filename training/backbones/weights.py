@@ -12,16 +12,17 @@ import transformers
 from huggingface_hub.utils import are_progress_bars_disabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import CLIPModel
 
+from memeguard.backbone_config import FAMILIES
 from memeguard.bundle_files import hash_file
+from memeguard.towers import find_class
 from training.backbones.places import BackboneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from transformers import CLIPConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from training.backbones.places import Place
 
@@ -62,17 +63,19 @@ def find_weights(place: Place) -> Weights:
     return Weights(paths, sha256, sum(path.stat().st_size for path in paths))
 
 
-def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
-    """Build the CLIP that ``config`` describes, in float32 and with these weights.
+def build_backbone(place: Place, config: PreTrainedConfig, weights: Weights) -> PreTrainedModel:
+    """Build the backbone that ``config`` describes, in float32 and with these weights.
 
     Raises:
         BackboneError: They do not fit each other, or some are missing.
     """
+    kind = find_class(FAMILIES[config.model_type].model)
+    backbone: PreTrainedModel
     try:
         tensors = {name: tensor for path in weights.paths for name, tensor in load_file(path).items()}
         # With tensors and without a name, transformers looks neither in a folder nor on the hub.
         with _no_progress_bar():
-            clip, found = CLIPModel.from_pretrained(
+            backbone, found = kind.from_pretrained(
                 None,
                 config=config,
                 state_dict=tensors,
@@ -90,8 +93,8 @@ def build_clip(place: Place, config: CLIPConfig, weights: Weights) -> CLIPModel:
         raise BackboneError(f"backbone {place.name} cannot be loaded: {reason}") from error
     if missing := sorted(found["missing_keys"]):  # transformers would continue with random ones
         raise BackboneError(f"backbone {place.name} lacks {len(missing)} of its weights, such as {missing[0]}")
-    clip.config.name_or_path = ""  # a bundle must not reveal a path of the machine it was trained on
-    return clip
+    backbone.config.name_or_path = ""  # a bundle must not reveal a path of the machine it was trained on
+    return backbone
 
 
 def _find_shards(place: Place) -> tuple[Path, ...]:

@@ -56,7 +56,7 @@ def measure_coverage(captions: Iterable[str], tokenizer: Tokenizer, unknown_id: 
     for caption in captions:
         encoding = tokenizer.encode(caption, add_special_tokens=False)
         num_tokens += len(encoding.ids)
-        num_unknown_tokens += encoding.ids.count(unknown_id)
+        num_unknown_tokens += sum(token_id == unknown_id for token_id in encoding.ids)
         lost, pieces = _find_places(encoding, unknown_id)
         for place, character in enumerate(caption):
             if script := _name_script(character):

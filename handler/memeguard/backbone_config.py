@@ -124,7 +124,7 @@ def _read_tower(values: dict[str, Any], name: str, kinds: Mapping[str, type[Towe
     settings = values.get(name) or {}
     if not isinstance(settings, dict):
         raise ValueError(f"clip's {name} is a {type(settings).__name__}, not an object")  # noqa: TRY004
-    model_type = "" if "" in kinds else settings.get("model_type")
+    model_type: Any = "" if "" in kinds else settings.get("model_type")
     if model_type not in kinds:
         raise ValueError(f"model_type of {name} is {model_type!r}; it must be one of {', '.join(kinds)}")
     kind = kinds[model_type]

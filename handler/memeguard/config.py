@@ -15,7 +15,7 @@ READABLE_VERSIONS = (1, 2)
 Modalities = Literal["both", "image", "text"]
 Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # Pillow's, in its order
 # Members that are not written if they have these values: bundles made before there was a choice lack them.
-_UNWRITTEN = {"image": {"resampling": "bicubic"}, "text": {"pad_id": None}}
+_UNWRITTEN: dict[str, dict[str, Any]] = {"image": {"resampling": "bicubic"}, "text": {"pad_id": None}}
 
 # Mean and standard deviation of CLIP's training pictures (Radford et al. 2021, openai/CLIP clip/clip.py).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

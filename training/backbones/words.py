@@ -30,7 +30,7 @@ _NUM_BYTES: Final = 256  # the smallest byte-level vocabulary
 _CAPTION_TOKENS: Final = 2400  # that a caption may have at least: four times the longest text of MultiOFF
 
 
-class _SiglipTokenizer(PreTrainedTokenizerFast):
+class _SiglipTokenizer(PreTrainedTokenizerFast):  # type: ignore[misc]  # transformers has no types
     """SigLIP's tokenizer from a tokenizer.json; transformers' own class reads the SentencePiece model beside it."""
 
 
@@ -106,17 +106,19 @@ def _read_text_config(name: str, tokenizer: PreTrainedTokenizerFast, config: Pre
         BackboneError: The tokenizer lacks a special token, or adds other ones than one at each end.
     """
     backbone = BackboneConfig.from_dict(config.to_dict())
+    starts: Sequence[int | None]
+    ends: Sequence[int | None]
     if backbone.family.pooling == "last":
-        starts, ends = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
+        starts, ends = (tokenizer.bos_token_id,), (tokenizer.eos_token_id,)
         context_length = backbone.text.max_tokens
     else:
         starts, ends = _find_special_tokens(tokenizer)
         context_length = min(backbone.text.max_tokens, tokenizer.model_max_length)
-    if None in (*starts, *ends):
-        raise BackboneError(f"backbone {name}: its tokenizer has no start or end token")
     if len(starts) > 1 or len(ends) != 1:
         added = f"{len(starts)} tokens before a text and {len(ends)} behind it"
         raise BackboneError(f"backbone {name}: its tokenizer adds {added}; it must be at most 1 before and 1 behind")
+    if None in starts or (end_id := ends[0]) is None:
+        raise BackboneError(f"backbone {name}: its tokenizer has no start or end token")
     pad_id = tokenizer.pad_token_id if backbone.family.pooling == "padded" else None
     if backbone.family.pooling == "padded" and pad_id is None:
         raise BackboneError(f"backbone {name}: its tokenizer has no padding token")
@@ -124,7 +126,7 @@ def _read_text_config(name: str, tokenizer: PreTrainedTokenizerFast, config: Pre
     return TextConfig(
         context_length=context_length,
         start_id=starts[0] if starts else None,
-        end_id=ends[0],
+        end_id=end_id,
         max_chunks=-(-_CAPTION_TOKENS // room),
         pad_id=pad_id,
     )

@@ -105,4 +105,5 @@ def _name_script(character: str) -> str | None:
     if kind[0] not in "LM":
         return None
     # Python has no table of scripts, but the names of letters begin with theirs.
-    return unicodedata.name(character, "unnamed letters").split(" ")[0].split("-")[0].capitalize()
+    script = unicodedata.name(character, "unnamed letters").split(" ")[0].split("-")[0]
+    return script if script == "CJK" else script.capitalize()

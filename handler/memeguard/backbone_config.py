@@ -116,7 +116,11 @@ class BackboneConfig:
             "text_config": _write_tower(self.text, self.family.text),
             "vision_config": _write_tower(self.picture, self.family.picture),
         }
-        return towers if isinstance(self.text, SiglipText) else {**towers, "projection_dim": self.feature_dim}
+        if not isinstance(self.text, SiglipText):
+            return {**towers, "projection_dim": self.feature_dim}
+        # transformers warns of ids outside the vocabulary, as its own defaults are.
+        towers["text_config"] |= {"bos_token_id": None, "eos_token_id": None}
+        return towers
 
 
 def _read_tower(values: dict[str, Any], name: str, kinds: Mapping[str, type[Tower]]) -> Tower:

@@ -51,7 +51,7 @@ def read_tokenizer(directory: Path) -> Tokenizer:
     path = directory / TOKENIZER
     try:
         tokenizer = Tokenizer.from_str(read_regular(path, max_bytes=_MAX_TOKENIZER_BYTES).decode())
-        _check_tokenizer(tokenizer, vocab_size)
+        check_tokenizer(tokenizer, vocab_size)
     except ValueError as error:
         raise BundleError(f"{path} cannot be used: {error}") from error
     except BaseException as error:
@@ -62,7 +62,7 @@ def read_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
-def _check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
+def check_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
     """Raise ``ValueError`` if the tokenizer gives ids that the text tower lacks, or not always the same ids."""
     if tokenizer.padding or tokenizer.truncation:
         raise ValueError("it pads or truncates, but captions are cut into chunks later")

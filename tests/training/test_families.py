@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,6 +243,12 @@ def test_an_unknown_filter_is_refused(value: Any, tmp_path: Path) -> None:
     make_siglip(folder := tmp_path / "siglip")
     edit_json(folder / "preprocessor_config.json", resample=value)
     assert f"resample is {value!r}; it must be a number from 0 to 5" in refusal_of(folder)
+
+
+def test_a_tokenizer_of_more_tokens_than_the_tower_is_refused(tmp_path: Path) -> None:
+    make_altclip(folder := tmp_path / "altclip")
+    edit_json(folder / "tokenizer_config.json", additional_special_tokens=["<more>"])
+    assert re.search(r"its tokenizer: it has the token id (\d+); the text tower has \1 tokens", refusal_of(folder))
 
 
 def test_a_sentencepiece_model_alone_is_refused(tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ def read_backbone_config(place: Place) -> PreTrainedConfig:
     if not isinstance(kind, str) or kind not in FAMILIES:
         hint = f": {hint}" if (hint := _HINTS.get(str(kind))) else ""
         raise BackboneError(f"backbone {place.name} is a {kind!r}; it must be one of {', '.join(FAMILIES)}{hint}")
+    if kind == "siglip" and isinstance(text := content.get("text_config"), dict):
+        # Not used; transformers warns of its own defaults, which are outside the vocabulary.
+        content = {**content, "text_config": {"bos_token_id": None, "eos_token_id": None, **text}}
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(_without_code(content))
         BackboneConfig.from_dict(config.to_dict())

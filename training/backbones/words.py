@@ -9,6 +9,7 @@ from tokenizers import Regex, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from memeguard.backbone_config import BackboneConfig
+from memeguard.bundle_files import check_tokenizer
 from memeguard.config import TextConfig
 from training.backbones.description import CONFIG, read_json
 from training.backbones.places import BackboneError
@@ -53,6 +54,10 @@ def read_words(place: Place, config: PreTrainedConfig) -> Words:
     tokenizer = _read_tokenizer(place)
     _fit_to_family(tokenizer, config)
     text = _read_text_config(place.name, tokenizer, config)
+    try:  # now, since a bundle of it would be refused after the training
+        check_tokenizer(tokenizer.backend_tokenizer, BackboneConfig.from_dict(config.to_dict()).text.vocab_size)
+    except ValueError as error:
+        raise BackboneError(f"backbone {place.name} cannot be loaded: its tokenizer: {error}") from error
     return Words(tokenizer.backend_tokenizer, text, tokenizer.unk_token_id)
 
 

@@ -5,6 +5,7 @@ Only this file uses ``model_archiver``.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import zipfile
@@ -19,6 +20,7 @@ from model_archiver.model_packaging import generate_model_archive
 import memeguard
 from archiving.card import MODEL_NAME, Card, publish, require_new_version
 from archiving.errors import ArchiveError, ToleranceError
+from archiving.operating_point import choose_operating_point, write_operating_point
 from archiving.probes import Probe, make_probes, read_calibration, read_probes
 from archiving.proof import Proof, predict_probes, prove
 from evaluation.functional.summary import summarize_builtin
@@ -50,6 +52,7 @@ def build_archive(
     data: Path | None = None,
     runtime: RuntimeName = "openvino",
     quantization: Quantization = "auto",
+    operating_point: str | None = None,
 ) -> Card:
     """Write ``model_store/meme-<version>.mar`` and its card.
 
@@ -62,17 +65,24 @@ def build_archive(
         runtime: An archive for OpenVINO has the converted networks too; torch can compute any archive.
         quantization: Of the networks converted for OpenVINO. "auto" is int8 if ``data`` is given and int8 passes the
             proof. Networks that are not quantized compute in bf16 on a CPU with AMX, in float32 elsewhere.
+        operating_point: Name of the operating point, such as "precision=0.9", whose threshold the archive serves; None
+            serves the bundle's threshold.
 
     Raises:
         ArchiveError: The version is malformed or taken, int8 is asked for without ``data`` or OpenVINO, or the archive
             does not answer as the bundle does.
         OutputError: ``model_store`` cannot be written.
         BundleError: ``bundle`` cannot be read.
+        OperatingPointError: The bundle has no such operating point, and its memes cannot support it.
     """
     archive = require_new_version(version, model_store)
     _check_quantization(quantization, runtime, data)
     check_writable(model_store)
     reference = TorchPredictor.from_folder(bundle)
+    report = read_report(bundle)
+    if operating_point is not None:
+        labels = choose_operating_point(operating_point, reference.config.labels, report)
+        reference.config = dataclasses.replace(reference.config, labels=labels)
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = make_probes() if data is None else read_probes(data)
     calibration: list[PreparedMeme] = []
@@ -84,7 +94,8 @@ def build_archive(
             if quantization == "int8":
                 raise
             refused = str(error)
-    maker = _Maker(bundle, version, reference, probes, predict_probes(reference, probes), runtime)
+    expected = predict_probes(reference, probes)
+    maker = _Maker(bundle, version, reference, probes, expected, runtime, operating_point is not None)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
         try:
@@ -95,7 +106,6 @@ def build_archive(
             refused = str(error)
             shutil.rmtree(Path(scratch) / "first")
             staged, proofs = maker.make(Path(scratch) / "second", ())
-        report = read_report(bundle)
         card = Card(
             version=version,
             archive=archive.name,
@@ -106,6 +116,8 @@ def build_archive(
             backbone_commit=report.get("backbone_commit"),
             backbone_sha256=report.get("backbone_sha256"),
             threshold=reference.config.labels.threshold,
+            operating_point=operating_point,
+            operating_points=reference.config.labels.operating_points,
             num_test_openings=num_openings,
             runtimes=proofs,
             functional=summarize_builtin(reference),
@@ -135,6 +147,7 @@ class _Maker:
     probes: Sequence[Probe]
     expected: list[float]
     runtime: RuntimeName
+    has_own_threshold: bool
 
     def make(self, scratch: Path, calibration: Sequence[PreparedMeme]) -> tuple[Path, dict[str, Proof]]:
         """Make the archive and its proofs, or raise ``ArchiveError``; ``calibration`` quantizes the networks."""
@@ -155,6 +168,8 @@ class _Maker:
         for name in BUNDLE_FILES:  # and nothing else of that folder
             if (self.bundle / name).is_file():
                 shutil.copyfile(self.bundle / name, staging / "bundle" / name)
+        if self.has_own_threshold:
+            write_operating_point(staging / "bundle", self.reference.config.labels)
         if self.runtime == "openvino":
             from archiving.conversion import convert_to_openvino  # noqa: PLC0415 - OpenVINO may not be installed
 

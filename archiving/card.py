@@ -35,6 +35,8 @@ class Card:
         backbone_commit: Commit of the backbone on the hub; None for a folder, and for a bundle of an older version.
         backbone_sha256: SHA-256 of the backbone's weights; None for ``tiny``, and for a bundle of an older version.
         threshold: From this probability of being non-offensive on, the answer is "non-offensive".
+        operating_point: Name of the operating point that set the threshold; None for the bundle's own threshold.
+        operating_points: Thresholds of all operating points, by name.
         num_test_openings: How often the test split had been opened with the bundle before it was archived.
         runtimes: Runtimes of the archive, and how far the answers of each are from the bundle's.
         functional: What the built-in functional test found; None if its captions are too long for the model.
@@ -51,6 +53,8 @@ class Card:
     backbone_commit: str | None
     backbone_sha256: str | None
     threshold: float
+    operating_point: str | None
+    operating_points: dict[str, float]
     num_test_openings: int
     runtimes: dict[str, Proof]
     functional: FunctionalSummary | None

@@ -99,7 +99,7 @@ def prove(
 
     Args:
         expected: The bundle's logits of the probes, by torch in float32.
-        labels: Temperature and threshold of the bundle.
+        labels: Calibration and threshold of the bundle.
         unpacked: Folder of the unpacked archive.
         probes: Memes to compare on.
         runtimes: Runtimes to compare.
@@ -127,7 +127,7 @@ def prove(
 
 
 def _decide(logits: list[float], labels: LabelConfig) -> NDArray[np.bool_]:
-    probabilities = [non_offensive_probability(logit, labels.temperature) for logit in logits]
+    probabilities = [non_offensive_probability(logit, labels.temperature, labels.shift) for logit in logits]
     return np.array(probabilities) >= labels.threshold
 
 

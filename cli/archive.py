@@ -26,9 +26,14 @@ _QUANTIZATION_OF = {"auto": "auto", "int8": "int8", "float": "none"}  # what --p
               help="openvino is the fastest on a CPU; torch alone takes two thirds of the space.")  # fmt: skip
 @click.option("--quantization", type=click.Choice(["auto", "int8", "none"]), default="auto", show_default=True,
               help="int8 is the fastest; auto uses it if --data shows that the verdicts stay.")  # fmt: skip
+@click.option(
+    "--operating-point",
+    metavar="NAME",
+    help="Serve the threshold of this operating point, such as precision=0.9, instead of the bundle's.",
+)
 @click.option("--precision", type=click.Choice(list(_QUANTIZATION_OF)), hidden=True)
 def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None, runtime: Any, quantization: Any,  # noqa: ANN401
-            precision: str | None) -> None:  # fmt: skip
+            operating_point: str | None, precision: str | None) -> None:  # fmt: skip
     """Make a TorchServe archive of BUNDLE, and its card; refuse it unless it answers as the bundle does.
 
     Example: memeguard archive bundles/mine --version 1.0.0 --data data/mine
@@ -38,7 +43,15 @@ def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None,
     if precision:
         quantization = _QUANTIZATION_OF[precision]
         click.echo(f"warning: --precision is now called --quantization; use --quantization {quantization}", err=True)
-    card = build_archive(bundle, version, model_store, data=data, runtime=runtime, quantization=quantization)
+    card = build_archive(
+        bundle,
+        version,
+        model_store,
+        data=data,
+        runtime=runtime,
+        quantization=quantization,
+        operating_point=operating_point,
+    )
     if card.int8_refused:
         click.echo(f"not in int8: {card.int8_refused}", err=True)
     proofs = ", ".join(
@@ -46,6 +59,8 @@ def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None,
     )
     if card.functional:
         click.echo(_describe_functional(card.functional))
+    if operating_point:
+        click.echo(f"serves the operating point {operating_point}: threshold {card.threshold:.3f}")
     click.echo(f"wrote {model_store / card.archive} (logits: {proofs} of the bundle's)")
 
 

@@ -37,7 +37,7 @@ def evaluate(bundle: Path, *, data: Any, split: Any, functional: str | None, ima
     from cli.skipped import tell_skipped
     from evaluation.evaluate import bundle_name, tabulate
     from evaluation.evaluate import evaluate as measure
-    from evaluation.metrics_table import format_metrics
+    from evaluation.metrics_table import format_calibration, format_metrics, format_point
     from evaluation.page import write_evaluation
     from memeguard.output_folder import check_writable
     from memes.atomic_file import write_whole_json
@@ -59,6 +59,9 @@ def evaluate(bundle: Path, *, data: Any, split: Any, functional: str | None, ima
     for warning in result.warnings:
         click.echo(f"warning: {warning}")
     click.echo(format_metrics(split, tabulate(result)))
+    click.echo(format_calibration(dataclasses.asdict(result.calibration)))
+    for name, point in result.operating_points.items():
+        click.echo(format_point(name, dataclasses.asdict(point)))
     click.echo(f"wrote {page}")
 
 

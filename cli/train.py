@@ -39,15 +39,22 @@ if TYPE_CHECKING:
     default=TrainingJob.checkpoint_every_s, show_default=True,
     help="How often to write a checkpoint within an epoch; each epoch ends with one.",
 )  # fmt: skip
+@click.option(
+    "--operating-point", "wanted_points", multiple=True, metavar="FIGURE=VALUE",
+    help="Keep a threshold of that name in the bundle: precision=0.9, recall=0.8 or flag-rate=0.02. Repeatable.",
+)  # fmt: skip
 def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, max_skipped: int, resume: bool,
-          checkpoint_every_s: float, **options: Any) -> None:  # fmt: skip # noqa: ANN401
+          checkpoint_every_s: float, wanted_points: tuple[str, ...], **options: Any) -> None:  # fmt: skip # noqa: ANN401
     """Fine-tune a CLIP on labelled memes and write a bundle.
 
     Example: memeguard train --data data/mine --backbone openai/clip-vit-base-patch32 --out bundles/mine
 
+    The exit status is 3 when the bundle is written but the memes cannot support an operating point.
+
     On several GPUs: accelerate launch --multi_gpu -m cli.main train …
     """
     from cli.skipped import tell_skipped
+    from evaluation.operating_points import parse_target
     from memeguard.errors import BundleError
     from memeguard.output_folder import OutputError
     from training.devices import is_main_process
@@ -62,6 +69,7 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, max_skipped:
         max_skipped=max_skipped,
         resume=resume,
         checkpoint_every_s=checkpoint_every_s,
+        operating_points=tuple(map(parse_target, wanted_points)),
     )
     try:
         outcome = run_training(job, tell_skipped=tell_skipped)
@@ -74,7 +82,8 @@ def train(data: Path, out: Path, backbone: str, cache_dir: Path, *, max_skipped:
 
 
 def _tell_outcome(out: Path, report: dict[str, Any], *, was_complete: bool) -> None:
-    from evaluation.metrics_table import format_metrics
+    from evaluation.metrics_table import format_calibration, format_metrics, format_point
+    from evaluation.operating_points import RefusedPointsError
 
     if was_complete:
         click.echo(f"{out} is complete")
@@ -82,7 +91,13 @@ def _tell_outcome(out: Path, report: dict[str, Any], *, was_complete: bool) -> N
     for warning in report["warnings"]:
         click.echo(f"warning: {warning}")
     click.echo(format_metrics("validation", report["validation"]))
+    click.echo(format_calibration(report["calibration"]["validation"]))
+    for name, measured in report["operating_points"].items():
+        for point in measured.values():
+            click.echo(format_point(name, point))
     click.echo(f"wrote {out}")
+    if refused := report["operating_points_refused"]:
+        raise RefusedPointsError("the bundle is written, but without " + "; ".join(refused.values()))
 
 
 @click.command()

@@ -47,7 +47,7 @@ _TEXTS: Final = {
     "storage": OptionText("--storage", "Precision of the bundle's weights; fp16 halves its size."),
     "num_folds": OptionText(
         "--folds",
-        "Folds whose held-out predictions set threshold and temperature; 0 uses the validation split.",
+        "Folds whose held-out predictions set calibration and thresholds; 0 uses the validation split.",
         _default("num_folds"),
     ),
 }

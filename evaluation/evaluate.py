@@ -9,6 +9,7 @@ import numpy as np
 
 import memeguard
 from evaluation.baselines import score_with_majority, score_with_tfidf
+from evaluation.calibration import compare_calibration
 from evaluation.comparison import find_warnings, measure
 from evaluation.curves import (
     bin_reliability,
@@ -19,10 +20,11 @@ from evaluation.curves import (
 )
 from evaluation.metrics import Scores, compute_figures
 from evaluation.openings import record_opening
-from evaluation.result import MAJORITY, MODEL, TFIDF, EvaluationResult, Mistake, SliceFigures
+from evaluation.result import MAJORITY, MODEL, TFIDF, UNCALIBRATED, EvaluationResult, Mistake, SliceFigures
 from evaluation.scorers import score_with_bundle
 from evaluation.slices import Slice, find_seen, slice_memes
 from evaluation.statistics import NUM_RESAMPLES, Estimate, compare_answers
+from evaluation.threshold_curve import measure_threshold
 from memeguard.bundle_files import read_report
 from memeguard.bundle_source import hash_bundle, open_bundle
 from memeguard.devices import resolve_device
@@ -80,6 +82,7 @@ def evaluate(
         TFIDF: score_with_tfidf(splits["train"], splits["validation"], memes),
         MAJORITY: score_with_majority(splits["train"], memes),
     }
+    uncalibrated = scores.pop(UNCALIBRATED)
     measured = measure(scores, num_resamples)
     seen = find_seen(memes, splits["train"])
     model = scores[MODEL]
@@ -97,6 +100,7 @@ def evaluate(
         num_seen=int(seen.sum()),
         num_openings=num_openings,
         temperature=predictor.config.labels.temperature,
+        shift=predictor.config.labels.shift,
         num_resamples=num_resamples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         memeguard_version=memeguard.__version__,
@@ -113,7 +117,14 @@ def evaluate(
         roc=tuple(trace_roc(name, one) for name, one in ranked.items()),
         precision_recall=tuple(trace_precision_recall(name, one) for name, one in ranked.items()),
         reliability=bin_reliability(model),
+        calibration=compare_calibration(
+            model.labels, uncalibrated.probabilities, model.probabilities, num_resamples=num_resamples
+        ),
         thresholds=sweep_thresholds(model),
+        operating_points={
+            name: measure_threshold(threshold, model)
+            for name, threshold in predictor.config.labels.operating_points.items()
+        },
         slices=tuple(
             _measure_slice(one, model)
             for one in slice_memes(memes, lambda text: predictor.captions.count_tokens(text) - 2, seen)

@@ -83,6 +83,12 @@ def compute_decisions(scores: Scores) -> dict[str, float]:
     return {name: float(values[0]) for name, values in figures.items()}
 
 
+def compute_calibration(scores: Scores) -> dict[str, float]:
+    """Those of ``FIGURES`` that say how well probabilities are calibrated: ECE and Brier score."""
+    weights_1N = np.ones((1, len(scores.labels)))
+    return {name: float(values[0]) for name, values in weighted_calibration(scores, weights_1N).items()}
+
+
 def compute_auroc(labels: NDArray[np.int64], risk: NDArray[np.float64]) -> float:
     """Area under the ROC curve of ``labels`` [N] by ``risk`` [N]; nan if only one label occurs.
 
@@ -99,9 +105,17 @@ def weighted_figures(scores: Scores, weights_RN: NDArray[np.float64]) -> dict[st
         return {
             **_decision_figures(offensive, scores.predicted == 1, weights_RN),
             **_ranking_figures(offensive, risk, weights_RN),
-            "ece": _calibration_error(offensive, risk, weights_RN),
-            "brier": weights_RN @ (risk - offensive) ** 2 / weights_RN.sum(axis=1),
+            **weighted_calibration(scores, weights_RN),
         }
+
+
+def weighted_calibration(scores: Scores, weights_RN: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Calibration error and Brier score [R] on R weightings of the memes, as in ``weighted_figures``."""
+    offensive, risk = scores.labels == 1, 1.0 - scores.probabilities
+    return {
+        "ece": _calibration_error(offensive, risk, weights_RN),
+        "brier": weights_RN @ (risk - offensive) ** 2 / weights_RN.sum(axis=1),
+    }
 
 
 def bin_scores(risk: NDArray[np.float64], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
@@ -109,9 +123,9 @@ def bin_scores(risk: NDArray[np.float64], num_bins: int = NUM_BINS) -> NDArray[n
     return np.clip(np.ceil(risk * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
 
 
-def to_probabilities(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities [N] of being non-offensive from offensive ``logits`` [N]."""
-    return np.array([non_offensive_probability(logit, temperature) for logit in logits.tolist()])
+def to_probabilities(logits: NDArray[np.float64], temperature: float = 1.0, shift: float = 0.0) -> NDArray[np.float64]:
+    """Probabilities [N] of being non-offensive from offensive ``logits`` [N]; without calibration by default."""
+    return np.array([non_offensive_probability(logit, temperature, shift) for logit in logits.tolist()])
 
 
 def choose_threshold(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:

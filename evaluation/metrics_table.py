@@ -14,3 +14,24 @@ def format_metrics(split: str, rows: dict[str, dict[str, Any]]) -> str:
         for name, row in rows.items()
     ]
     return "\n".join(lines)
+
+
+def format_calibration(comparison: dict[str, Any]) -> str:
+    """Format calibration error and Brier score before and after; ``comparison`` is a ``CalibrationComparison``."""
+    before, after = comparison["before"], comparison["after"]
+    titles = (("ece", "ECE"), ("brier", "Brier"))
+    figures = ", ".join(f"{title} {_show(before[name])} → {_show(after[name])}" for name, title in titles)
+    return f"calibration ({comparison['num']} memes): {figures}"
+
+
+def format_point(name: str, point: dict[str, Any]) -> str:
+    """Format what an ``OperatingPoint``, as a dictionary, does to some memes."""
+    titles = (("precision", "precision"), ("recall", "recall"), ("flag_rate", "flag rate"))
+    figures = ", ".join(f"{title} {_show(point[name])}" for name, title in titles)
+    return f"{name} ({point['num']} memes): threshold {point['threshold']:.3f}, {figures}"
+
+
+def _show(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return "n/a"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

@@ -47,7 +47,8 @@ _CAPTIONS: Final = {
     "roc": "ROC curves of the model and of TF-IDF; the diamond is the bundle's threshold.",
     "precision-recall": "Precision against recall of offensive, the model and TF-IDF; dotted: flagging every meme.",
     "confusion": "Confusion matrix: labels in rows, the model's answers in columns.",
-    "reliability": "Reliability curve: predicted probability against the share of offensive memes, in 15 equal bins.",
+    "reliability": "Reliability curve: predicted probability against the share of offensive memes, in 15 equal bins; "
+    "dashed: before calibration.",
     "thresholds": "Accuracy, macro F1, precision and recall at every threshold; the black line is the bundle's.",
 }
 

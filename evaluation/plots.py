@@ -123,6 +123,17 @@ def _draw_reliability(result: EvaluationResult, axes: Axes) -> None:
     largest = max(one.num for one in bins)
     sizes = [20 + 180 * one.num / largest for one in bins]
     axes.scatter(risks, shares, s=sizes, color=BLUE, alpha=0.75, zorder=3, label=f"bin (largest: {largest} memes)")
+    before = result.calibration.before
+    axes.plot(
+        [one.risk for one in before.reliability],
+        [one.offensive_share for one in before.reliability],
+        color=VERMILION,
+        linestyle="--",
+        marker="x",
+        markersize=5,
+        linewidth=1,
+        label=f"before calibration: ECE {_value(before.ece)}",
+    )
     _label_rates(axes, "Predicted probability of “offensive” (mean of bin)", "Share of memes that are offensive")
     error = result.models[MODEL].ece
     axes.set_title(f"Reliability: ECE {_interval(error)}")
@@ -180,6 +191,10 @@ def _interval(estimate: Estimate) -> str:
     if estimate.value is None:
         return "n/a"
     return f"{estimate.value:.3f} (95 %: {estimate.low:.3f}-{estimate.high:.3f})"
+
+
+def _value(estimate: Estimate) -> str:
+    return "n/a" if estimate.value is None else f"{estimate.value:.3f}"
 
 
 def _place_legend(axes: Axes, num_columns: int) -> None:

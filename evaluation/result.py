@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from evaluation.calibration import CalibrationComparison
     from evaluation.statistics import Estimate, McNemar
+    from evaluation.threshold_curve import OperatingPoint
 
 # Keys of ``EvaluationResult.models``: the bundle, its two halves, and the baselines.
 MODEL: Final = "model"
@@ -17,6 +19,7 @@ IMAGE_ONLY: Final = "image-only"
 TEXT_ONLY: Final = "text-only"
 TFIDF: Final = "tfidf"
 MAJORITY: Final = "majority"
+UNCALIBRATED: Final = "uncalibrated"  # the bundle's logits as they are; among its scores, but no model of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ class EvaluationResult:
         num_openings: How often the test split was opened with this bundle; None for other splits, and with a warning
             if it could not be counted.
         temperature: Number by which the bundle divides a logit before it becomes a probability.
+        shift: Number that the bundle then adds to the log-odds of being offensive.
         num_resamples: Resamples of the bootstrap.
         created: Time in UTC, ISO 8601.
         memeguard_version: Version of this code.
@@ -158,7 +162,9 @@ class EvaluationResult:
         roc: ROC curves of the model and of TF-IDF; empty if only one label occurs.
         precision_recall: Precision-recall curves of the model and of TF-IDF; empty if only one label occurs.
         reliability: Reliability curve of the model; bins without memes are left out.
+        calibration: The model's calibration error, Brier score and reliability curve without calibration and with it.
         thresholds: The model's figures at thresholds over [0, 1].
+        operating_points: Figures of the bundle's operating points on this split, by name.
         slices: The model's figures on parts of the split.
         mistakes: Wrong answers, the most confident first.
         skipped: Faulty memes that were left out of the splits, a line each.
@@ -176,6 +182,7 @@ class EvaluationResult:
     num_seen: int
     num_openings: int | None
     temperature: float
+    shift: float
     num_resamples: int
     created: str
     memeguard_version: str
@@ -187,7 +194,9 @@ class EvaluationResult:
     roc: tuple[Curve, ...]
     precision_recall: tuple[Curve, ...]
     reliability: tuple[ReliabilityBin, ...]
+    calibration: CalibrationComparison
     thresholds: tuple[ThresholdPoint, ...]
+    operating_points: dict[str, OperatingPoint]
     slices: tuple[SliceFigures, ...]
     mistakes: tuple[Mistake, ...]
     skipped: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from evaluation.metrics import Scores, to_probabilities
-from evaluation.result import IMAGE_ONLY, MODEL, TEXT_ONLY
+from evaluation.result import IMAGE_ONLY, MODEL, TEXT_ONLY, UNCALIBRATED
 from memeguard.errors import BundleError
 from memeguard.predictor import PreparedMeme
 from memes.augmentation import blank_picture
@@ -27,9 +27,9 @@ _BATCH: Final = 32
 
 @torch.inference_mode()
 def score_with_bundle(predictor: TorchPredictor, memes: Sequence[Meme], title: str) -> dict[str, Scores]:
-    """Score ``memes`` as they are, with empty captions, and with a grey picture.
+    """Score ``memes`` as they are, with empty captions, and with a grey picture; and as they are without calibration.
 
-    Each tower runs once for all three.
+    Each tower runs once for all of them.
 
     Args:
         predictor: The bundle's.
@@ -53,11 +53,11 @@ def score_with_bundle(predictor: TorchPredictor, memes: Sequence[Meme], title: s
     if not np.isfinite(logits[MODEL]).all():
         raise BundleError("the bundle's answers are not numbers: its weights are damaged")
     labels, config = label_array(memes), predictor.config.labels
+    probabilities = {
+        name: to_probabilities(np.array(values), config.temperature, config.shift) for name, values in logits.items()
+    }
+    probabilities[UNCALIBRATED] = to_probabilities(np.array(logits[MODEL]))
     return {
-        name: Scores(
-            labels=labels,
-            probabilities=to_probabilities(np.array(values), config.temperature),
-            threshold=config.threshold,
-        )
-        for name, values in logits.items()
+        name: Scores(labels=labels, probabilities=values, threshold=config.threshold)
+        for name, values in probabilities.items()
     }

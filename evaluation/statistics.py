@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.stats import binomtest
 
-from evaluation.metrics import FIGURES, weighted_figures
+from evaluation.metrics import weighted_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -49,7 +49,11 @@ class McNemar:
 
 
 def bootstrap_figures(
-    scores: dict[str, Scores], *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+    scores: dict[str, Scores],
+    *,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+    compute: Callable[[Scores, NDArray[np.float64]], dict[str, NDArray[np.float64]]] = weighted_figures,
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Every figure [R] of every model on the same resamples of the memes, so that differences are paired.
 
@@ -57,14 +61,15 @@ def bootstrap_figures(
         scores: Of the same memes by several models, one at least.
         seed: The same seed draws the same resamples.
         num_resamples: R.
+        compute: The figures [R] of one model's scores on R weightings of its memes.
     """
     num = len(next(iter(scores.values())).labels)
     parts: dict[str, list[dict[str, NDArray[np.float64]]]] = {name: [] for name in scores}
     for weights_RN in _draw_resamples(num, num_resamples, seed):
         for name, one in scores.items():
-            parts[name].append(weighted_figures(one, weights_RN))
+            parts[name].append(compute(one, weights_RN))
     return {
-        name: {figure: np.concatenate([part[figure] for part in chunks]) for figure in FIGURES}
+        name: {figure: np.concatenate([part[figure] for part in chunks]) for figure in chunks[0]}
         for name, chunks in parts.items()
     }
 

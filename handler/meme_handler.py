@@ -135,7 +135,12 @@ class MemeHandler:
 
     def _describe(self) -> dict[str, Any]:
         config = self._predictor.config
-        return {"version": self._version, "backbone": config.backbone, "threshold": config.labels.threshold}
+        return {
+            "version": self._version,
+            "backbone": config.backbone,
+            "threshold": config.labels.threshold,
+            "operating_points": config.labels.operating_points,
+        }
 
 
 def _set_status(context: Context, status: HTTPStatus, row: int) -> None:

@@ -40,7 +40,7 @@ def compare_modalities(
         fitted = experiment.fit(dataclasses.replace(config, modalities=modalities), title=modalities)
         logits = experiment.predict_logits(fitted.classifier, "validation")
         chosen = calibrate(labels, logits)
-        probabilities = to_probabilities(logits, chosen.temperature)
+        probabilities = to_probabilities(logits, chosen.temperature, chosen.shift)
         scores = Scores(labels=labels, probabilities=probabilities, threshold=chosen.threshold)
         results[modalities] = measure_scores(scores)
     return results

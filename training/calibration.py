@@ -1,16 +1,18 @@
-"""Calibrate probabilities: undo the class weights of the loss, then fit one temperature for all logits.
+"""Calibrate probabilities: undo the class weights of the loss, then fit a scale and a shift to all logits.
 
-Use logits of memes that the model was not trained on.
+Use logits of memes that the model was not trained on. Everything here works on the logits of one yes-or-no question, so
+that each question of a model with several is calibrated on its own.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from evaluation.metrics import choose_threshold, to_probabilities
 from memeguard.config import LabelConfig
@@ -21,24 +23,79 @@ if TYPE_CHECKING:
 
     from memeguard.classifier import FusionHead
 
-_LOG_TEMPERATURES: Final = (math.log(0.05), math.log(20.0))  # beyond these bounds a model is broken, not miscalibrated
+_SCALES: Final = (0.05, 20.0)  # beyond these bounds a model is broken, not miscalibrated
+_SHIFTS: Final = (-1000.0, 1000.0)  # as in a bundle's configuration
+_MAX_LOGIT: Final = 1e4  # at the smallest scale, more changes no probability
+_NUM_FOLDS: Final = 10
+_ITERATIONS: Final = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-10}
+
+
+class ScaleAndShift(NamedTuple):
+    """Log-odds are ``logit / temperature + shift``."""
+
+    temperature: float
+    shift: float
 
 
 def calibrate(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> LabelConfig:
-    """Fit temperature and threshold to offensive ``logits`` [N] of memes with ``labels`` [N], 1 = offensive."""
-    temperature = fit_temperature(labels, logits)
-    threshold = choose_threshold(labels, to_probabilities(logits, temperature))
-    return LabelConfig(temperature=temperature, threshold=threshold)
+    """Fit scale, shift and threshold to offensive ``logits`` [N] of memes with ``labels`` [N], 1 = offensive."""
+    fitted = fit_scale_and_shift(labels, logits)
+    threshold = choose_threshold(labels, to_probabilities(logits, *fitted))
+    return LabelConfig(temperature=fitted.temperature, shift=fitted.shift, threshold=threshold)
 
 
-def fit_temperature(labels: NDArray[np.int64], logits: NDArray[np.float64]) -> float:
-    """Find the temperature of lowest cross-entropy (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
-    signed = np.where(labels == 1, -logits, logits)  # positive if the answer is wrong
+def fit_scale_and_shift(
+    labels: NDArray[np.int64], logits: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> ScaleAndShift:
+    """Find scale and shift of the lowest cross-entropy, by Platt's method (1999).
 
-    def cross_entropy(log_temperature: float) -> float:
-        return float(np.logaddexp(0.0, signed / math.exp(log_temperature)).mean())
+    As in "Probabilistic Outputs for Support Vector Machines", a label counts as nearly 0 or 1, the nearer the more
+    memes have it, so that a few memes that are all answered rightly do not make the model certain.
 
-    return float(math.exp(minimize_scalar(cross_entropy, bounds=_LOG_TEMPERATURES, method="bounded").x))
+    Args:
+        labels: [N], 1 = yes (offensive, or of a category).
+        logits: [N], positive means yes.
+        weights: [N], how much each meme counts; 1 by default.
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    num_yes, num_no = float(weights @ (labels == 1)), float(weights @ (labels == 0))
+    targets = np.where(labels == 1, (num_yes + 1) / (num_yes + 2), 1 / (num_no + 2))
+    clipped = np.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
+    mean, spread = float(clipped.mean()), float(clipped.std()) or 1.0
+    standard = (clipped - mean) / spread  # the search converges in a few steps if both coefficients are of one size
+
+    def cross_entropy(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_odds = coefficients[0] * standard + coefficients[1]
+        loss = weights @ (np.logaddexp(0.0, log_odds) - targets * log_odds)
+        error = weights * (expit(log_odds) - targets)
+        return float(loss) / len(labels), np.array([error @ standard, error.sum()]) / len(labels)
+
+    bounds = [(_SCALES[0] * spread, _SCALES[1] * spread), (None, None)]
+    found = minimize(cross_entropy, [spread, mean], jac=True, method="L-BFGS-B", bounds=bounds, options=_ITERATIONS)
+    scale = float(np.clip(found.x[0] / spread, *_SCALES))
+    return ScaleAndShift(1.0 / scale, float(np.clip(found.x[1] - scale * mean, *_SHIFTS)))
+
+
+def calibrate_in_folds(labels: NDArray[np.int64], logits: NDArray[np.float64], *, seed: int = 0) -> NDArray[np.float64]:
+    """Probabilities [N] of being non-offensive, each by a scale and a shift that were fitted without its meme.
+
+    They say how well a calibration that is fitted to these memes will do on others.
+
+    Args:
+        labels: [N], 1 = offensive; 2 memes at least.
+        logits: [N].
+        seed: The same seed makes the same folds.
+    """
+    numbers = np.empty(len(labels), dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_label = order[np.argsort(labels[order], kind="stable")]
+    numbers[by_label] = np.arange(len(labels)) % min(_NUM_FOLDS, len(labels))
+    probabilities = np.empty(len(labels))
+    for number in np.unique(numbers):
+        held_out = numbers == number
+        fitted = fit_scale_and_shift(labels[~held_out], logits[~held_out])
+        probabilities[held_out] = to_probabilities(logits[held_out], *fitted)
+    return probabilities
 
 
 @torch.no_grad()

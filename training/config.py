@@ -76,7 +76,7 @@ class TrainingConfig:
         accumulation_steps: Parts in which a batch passes through the network, to need less memory.
         num_epochs: Largest number of passes over the training split.
         patience: Epochs without a better validation AUROC after which training stops.
-        num_folds: Folds of the cross-validation whose held-out predictions set threshold and temperature; 0 uses the
+        num_folds: Folds of the cross-validation whose held-out predictions set calibration and thresholds; 0 uses the
             validation split. None is 5 if only the head is trained and the data is small, else 0.
         averaging: Decay per step, in [0, 1), of the moving average of the weights, which is validated and kept instead
             of them (Polyak & Juditsky 1992); 0 keeps the weights themselves.
@@ -84,8 +84,8 @@ class TrainingConfig:
         seed: The same seed, data and machine give the same bundle.
         device: ``auto``, or one of torch's names.
         precision: ``bf16`` is mixed precision; ``auto`` uses it if towers are trained on a GPU that supports it.
-        storage: Precision of the bundle's weights; ``fp16`` halves its size. Weights are rounded before threshold and
-            temperature are chosen; serving computes in fp32.
+        storage: Precision of the bundle's weights; ``fp16`` halves its size. Weights are rounded before
+            calibration and thresholds are chosen; serving computes in fp32.
         modalities: What the model sees; less than both is for ablations.
         projection_dim: Width to which the head projects each modality.
         hidden_dim: Width of the head's hidden layer.

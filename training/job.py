@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from evaluation.operating_points import Target
     from training.config import TrainingConfig
 
 
@@ -24,6 +25,7 @@ class TrainingJob:
         max_skipped: Largest number of faulty memes that may be left out.
         resume: Whether to resume an interrupted training.
         checkpoint_every_s: Seconds between two checkpoints within an epoch; 0 writes one after every step.
+        operating_points: Operating points to keep in the bundle.
     """
 
     data: Path
@@ -34,6 +36,7 @@ class TrainingJob:
     max_skipped: int = 0
     resume: bool = False
     checkpoint_every_s: float = 60.0
+    operating_points: tuple[Target, ...] = ()
 
     @property
     def checkpoint_folder(self) -> Path:

@@ -84,12 +84,6 @@ def predict_logits(network: nn.Module, inputs: Inputs, accelerator: Accelerator 
     return logits[:num].cpu().numpy().astype(np.float64)
 
 
-def predict_probabilities(classifier: MemeClassifier, inputs: Inputs) -> NDArray[np.float64]:
-    """Predict probabilities [N] of being non-offensive; leaves ``classifier`` in evaluation mode."""
-    logits = predict_logits(inputs.network(classifier.eval()), inputs)
-    return to_probabilities(logits, classifier.config.labels.temperature)
-
-
 @dataclass(kw_only=True)
 class _State:
     """Progress of a training; together with the weights, its whole state."""

@@ -67,6 +67,7 @@ def run_training(job: TrainingJob, *, tell_skipped: Callable[[Sequence[str]], No
         skipped=skipping.skipped,
         cache_dir=job.cache_dir,
         checkpoints=checkpoints if _can_keep(checkpoints) else None,
+        operating_points=job.operating_points,
     )
     if is_main_process():
         dtype = torch.float16 if job.config.storage == "fp16" else torch.float32
@@ -86,8 +87,17 @@ def _confirm_complete(job: TrainingJob, checkpoints: Checkpoints) -> Outcome:
     report = read_report(job.out)
     source = find_source(job.backbone, download=False)
     require_same_training(report, job.backbone, job.config, data_hash(job.data), source)
+    _require_points(report, job)
     checkpoints.remove()  # the process was killed after it had saved the bundle
     return Outcome(report, was_complete=True)
+
+
+def _require_points(report: dict[str, Any], job: TrainingJob) -> None:
+    """Raise ``TrainingError`` if the bundle was made without an operating point that is asked for."""
+    known = {*report.get("operating_points", {}), *report.get("operating_points_refused", {})}
+    if missing := [target.name for target in job.operating_points if target.name not in known]:
+        hint = f"memeguard archive {job.out} --operating-point {missing[0]} finds its threshold"
+        raise TrainingError(f"the bundle is complete, but without the operating point {missing[0]}; {hint}")
 
 
 def _can_keep(checkpoints: Checkpoints) -> bool:

@@ -11,17 +11,17 @@ from evaluation.comparison import find_warnings, measure
 from evaluation.metrics import Scores, measure_scores
 from evaluation.result import MAJORITY, MODEL, TFIDF
 from memeguard.bundle import Bundle
-from training.calibration import calibrate
+from training.calibration_report import OUT_OF_FOLD, VALIDATION, HeldOut, choose_verdicts
 from training.config import TrainingConfig, TrainingError, describe_differences
 from training.cross_validation import part_into_folds, predict_out_of_fold
 from training.experiment import Experiment
-from training.loop import predict_probabilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from memeguard.classifier import MemeClassifier
+    from evaluation.operating_points import Target
+    from memeguard.config import LabelConfig
     from memes.meme import Meme
     from training.backbones import Source
     from training.checkpoint import Checkpoints
@@ -43,10 +43,11 @@ def train(
     skipped: Sequence[str] = (),
     cache_dir: Path | None = None,
     checkpoints: Checkpoints | None = None,
+    operating_points: Sequence[Target] = (),
 ) -> TrainingResult:
     """Fine-tune the CLIP called ``backbone_name`` on ``splits``.
 
-    Temperature and threshold come from predictions of memes that the model was not trained on: out-of-fold predictions
+    Calibration and thresholds come from predictions of memes that the model was not trained on: out-of-fold predictions
     of the training split, or predictions of the validation split (see ``TrainingConfig.num_folds``).
 
     Args:
@@ -58,6 +59,7 @@ def train(
         cache_dir: Folder in which the features of a frozen backbone are kept; None keeps none.
         checkpoints: Folder of checkpoints, from which an interrupted training resumes with the result it would have
             had; None keeps none.
+        operating_points: Operating points to keep in the bundle; the report says which ones are refused, and why.
 
     Raises:
         TrainingError: A split is empty or has one label only, or the loss is not finite.
@@ -89,26 +91,30 @@ def train(
         )
     fitted = experiment.fit(config, checkpoint=checkpoints.named("model") if checkpoints else None)
     classifier = fitted.classifier
+    fitting = validation = HeldOut(
+        name=VALIDATION,
+        labels=experiment.labels["validation"],
+        logits=experiment.predict_logits(classifier, "validation"),
+    )
     out_of_fold = None
     if folds:
         out_of_fold = predict_out_of_fold(experiment, config, folds, checkpoints=checkpoints)
-        labels = calibrate(experiment.labels["train"], out_of_fold.logits)
-    else:
-        labels = calibrate(experiment.labels["validation"], experiment.predict_logits(classifier, "validation"))
-    classifier.config = dataclasses.replace(classifier.config, labels=labels)
+        fitting = HeldOut(name=OUT_OF_FOLD, labels=experiment.labels["train"], logits=out_of_fold.logits)
+    verdicts = choose_verdicts(fitting, validation, operating_points)
+    classifier.config = dataclasses.replace(classifier.config, labels=verdicts.labels)
     report = {
         "backbone": experiment.source.name,
         **experiment.source.to_json(),
         "training": choices,
         "epochs": fitted.history,
         "data": {"sha256": data_hash, "num_memes": num_memes, "skipped": list(skipped)},
-        "threshold": labels.threshold,
-        "temperature": labels.temperature,
+        **verdicts.report,
         "cross_validation": out_of_fold and out_of_fold.summarize(experiment.labels["train"]),
-        **_compare(experiment, classifier),
+        **_compare(experiment, validation, verdicts.labels),
     }
+    report["warnings"] += verdicts.warnings
     if config.num_folds is None and experiment.tune == "head" and not folds:
-        report["warnings"].append("Threshold and temperature come from the validation split: too few memes for folds.")
+        report["warnings"].append("Threshold and calibration come from the validation split: too few memes for folds.")
     return TrainingResult(Bundle(classifier.cpu(), experiment.tokenizer), report)
 
 
@@ -137,14 +143,10 @@ def require_same_training(
         raise TrainingError(f"the bundle is complete, but of another training: {differences}")
 
 
-def _compare(experiment: Experiment, classifier: MemeClassifier) -> dict[str, Any]:
+def _compare(experiment: Experiment, validation: HeldOut, labels: LabelConfig) -> dict[str, Any]:
     """Figures of the classifier and the baselines on the validation split, and warnings."""
     train_memes, memes = experiment.memes["train"], experiment.memes["validation"]
-    model = Scores(
-        labels=experiment.labels["validation"],
-        probabilities=predict_probabilities(classifier, experiment.inputs["validation"]),
-        threshold=classifier.config.labels.threshold,
-    )
+    model = Scores(labels=validation.labels, probabilities=validation.probabilities(labels), threshold=labels.threshold)
     scores = {
         MODEL: model,
         TFIDF: score_with_tfidf(train_memes, memes, memes),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_MAX_NAME_CHARS = 100
+
 
 def check_whole(name: str, value: object, low: int, high: int) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number in [low, high]; True is not a number."""
@@ -33,6 +35,15 @@ def check_numbers(name: str, values: object, num: int, low: float, high: float) 
         raise ValueError(f"{name} is {_show(values)}; it must be {num} numbers")
     for value in values:
         check_number(name, value, low, high)
+
+
+def check_named_numbers(name: str, values: object, max_num: int, low: float, high: float) -> None:
+    """Raise ``ValueError`` unless ``values`` is a dictionary: at most ``max_num`` names of numbers in [low, high]."""
+    if not isinstance(values, dict) or len(values) > max_num:
+        raise ValueError(f"{name} is {_show(values)}; it must be at most {max_num} names with numbers")
+    for word, value in values.items():
+        check_word(f"a name in {name}", word, _MAX_NAME_CHARS)
+        check_number(f"{name}: {word}", value, low, high)
 
 
 def check_word(name: str, value: object, max_chars: int) -> None:

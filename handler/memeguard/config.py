@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from memeguard.backbone_config import BackboneConfig
-from memeguard.checks import check_number, check_numbers, check_whole, check_word, is_positive
+from memeguard.checks import check_named_numbers, check_number, check_numbers, check_whole, check_word, is_positive
 from memeguard.errors import BundleError
 
-FORMAT_VERSION = 2  # 1 had no temperature
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3  # 1 had no temperature, 2 no shift and no operating points
+READABLE_VERSIONS = (1, 2, 3)
 Modalities = Literal["both", "image", "text"]
 Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # Pillow's, in its order
 # Members that are not written if they have these values: bundles made before there was a choice lack them.
@@ -26,6 +26,8 @@ _MAX_WIDTH = 65_536  # of the head's layers
 _MAX_SPREAD = 255.0  # of mean and deviation, if pixels are not scaled to [0, 1]
 _MIN_DEVIATION = 1e-3
 _NUM_CHANNELS = 3
+_MAX_SHIFT = 1000.0  # of log-odds; 37 makes a probability 0 or 1
+_MAX_OPERATING_POINTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,20 +107,25 @@ class HeadConfig:
 class LabelConfig:
     """How a logit becomes a verdict.
 
-    ``temperature`` divides the logit before it becomes a probability (Guo et al. 2017, "On Calibration of Modern Neural
-    Networks"). From the probability ``threshold`` of being non-offensive upwards, the verdict is "Non-offensive".
+    The log-odds of being offensive are ``logit / temperature + shift`` (Platt 1999, "Probabilistic Outputs for Support
+    Vector Machines"). From the probability ``threshold`` of being non-offensive on, the verdict is "Non-offensive".
+    ``operating_points`` are other thresholds, by name; an archive may serve one of them.
     """
 
     offensive: str = "Offensive"
     non_offensive: str = "Non-offensive"
     threshold: float = 0.5
     temperature: float = 1.0
+    shift: float = 0.0
+    operating_points: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` naming the setting that is wrong."""
         check_number("threshold", self.threshold, 0.0, 1.0)
         if not is_positive(self.temperature):
             raise ValueError(f"temperature {self.temperature!r} is not a positive number")
+        check_number("shift", self.shift, -_MAX_SHIFT, _MAX_SHIFT)
+        check_named_numbers("operating_points", self.operating_points, _MAX_OPERATING_POINTS, 0.0, 1.0)
         words, expected = (self.offensive, self.non_offensive), ("Offensive", "Non-offensive")
         if words != expected:
             raise ValueError(f"labels are {words}; clients rely on {expected}")

@@ -105,17 +105,17 @@ class Predictor(MemePreparer, abc.ABC):
 
     def _verdict(self, logit: float) -> Verdict:
         labels = self.config.labels
-        probability = non_offensive_probability(logit, labels.temperature)
+        probability = non_offensive_probability(logit, labels.temperature, labels.shift)
         harmless = probability >= labels.threshold
         return Verdict(labels.non_offensive if harmless else labels.offensive, probability, logit)
 
 
-def non_offensive_probability(logit: float, temperature: float = 1.0) -> float:
-    """Return ``1 - sigmoid(logit / temperature)`` of the offensive logit, without overflow."""
-    scaled = logit / temperature
-    if scaled < 0:
-        return 1.0 / (1.0 + math.exp(scaled))
-    odds = math.exp(-scaled)
+def non_offensive_probability(logit: float, temperature: float = 1.0, shift: float = 0.0) -> float:
+    """Return ``1 - sigmoid(logit / temperature + shift)`` of the offensive logit, without overflow."""
+    log_odds = logit / temperature + shift  # with shift 0 the same bits as before there was a shift
+    if log_odds < 0:
+        return 1.0 / (1.0 + math.exp(log_odds))
+    odds = math.exp(-log_odds)
     return odds / (1.0 + odds)
 
 

@@ -80,8 +80,9 @@ def build_archive(
     check_writable(model_store)
     reference = TorchPredictor.from_folder(bundle)
     report = read_report(bundle)
+    served = None
     if operating_point is not None:
-        labels = choose_operating_point(operating_point, reference.config.labels, report)
+        served, labels = choose_operating_point(operating_point, reference.config.labels, report)
         reference.config = dataclasses.replace(reference.config, labels=labels)
     num_openings = count_openings(bundle, hash_bundle(bundle))
     probes = make_probes() if data is None else read_probes(data)
@@ -95,7 +96,7 @@ def build_archive(
                 raise
             refused = str(error)
     expected = predict_probes(reference, probes)
-    maker = _Maker(bundle, version, reference, probes, expected, runtime, operating_point is not None)
+    maker = _Maker(bundle, version, reference, probes, expected, runtime, served is not None)
     model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{MODEL_NAME}-{version}.", dir=model_store) as scratch:
         try:
@@ -116,7 +117,7 @@ def build_archive(
             backbone_commit=report.get("backbone_commit"),
             backbone_sha256=report.get("backbone_sha256"),
             threshold=reference.config.labels.threshold,
-            operating_point=operating_point,
+            operating_point=served,
             operating_points=reference.config.labels.operating_points,
             num_test_openings=num_openings,
             runtimes=proofs,

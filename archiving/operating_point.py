@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from memeguard.config import LabelConfig
 
 
-def choose_operating_point(name: str, labels: LabelConfig, report: dict[str, Any]) -> LabelConfig:
-    """Make the operating point called ``name`` the threshold.
+def choose_operating_point(name: str, labels: LabelConfig, report: dict[str, Any]) -> tuple[str, LabelConfig]:
+    """Make the operating point called ``name`` the threshold; return its name as the bundle spells it, and the labels.
 
     Args:
         name: One of the bundle's operating points, or one that the curve of its training report can be asked for.
@@ -39,7 +39,7 @@ def choose_operating_point(name: str, labels: LabelConfig, report: dict[str, Any
             )
         curve = ThresholdCurve.from_dict(report["threshold_curve"])
         points[target.name] = resolve(target, curve).threshold
-    return dataclasses.replace(labels, threshold=points[target.name], operating_points=points)
+    return target.name, dataclasses.replace(labels, threshold=points[target.name], operating_points=points)
 
 
 def write_operating_point(folder: Path, labels: LabelConfig) -> None:

@@ -135,32 +135,32 @@ def find_misses(
 
 def _explain_precision(target: Target, curve: ThresholdCurve, reached: np.ndarray[Any, Any]) -> str:
     """Why no threshold that flags enough memes has the precision; ``reached`` are thresholds that flag too few."""
-    need = target.num_needed
-    words = f"operating point {target.name} needs {need} flagged memes, {MIN_EITHER_SIDE} of them on its smaller side"
+    need, value = target.num_needed, f"{target.value:.10g}"
+    words = f"operating point {target.name} needs at least {need:,} flagged memes to be measured"
     enough = [index for index, num in enumerate(curve.num_flagged) if num >= need]
     if enough:
         best = point_on_curve(curve, max(enough, key=lambda index: curve.num_hits[index] / curve.num_flagged[index]))
-        words += f"; the best precision of so many is {_show(best.precision)}, on {best.num_flagged}"
+        words += f"; the best precision of so many is {_show(best.precision)}, with {best.num_flagged:,} flagged"
     else:
-        words += f"; there are {curve.num} {curve.memes} memes in all"
+        words += f"; there are {curve.num:,} {curve.memes} memes in all"
     if not len(reached):
-        return f"{words}. No threshold reaches {target.value:g}: this takes a better model, not more memes"
+        return f"{words}. No threshold reaches {value}: this takes a better model, not more memes"
     last = point_on_curve(curve, int(reached[-1]))
     wanted = math.ceil(curve.num * need / last.num_flagged)
     return (
-        f"{words}. Only {last.num_flagged} flagged memes reach it, with {_show(last.precision)}: "
-        f"too few to tell; about {wanted:,} memes like these {curve.num:,} would be needed"
+        f"{words}. Only {last.num_flagged:,} flagged memes or fewer reach {value}, at {_show(last.precision)}: too few "
+        f"to tell; at least {wanted:,} memes like these {curve.num:,} would be needed"
     )
 
 
 def _explain_few(target: Target, curve: ThresholdCurve, counted: int) -> str:
     kind = "offensive memes" if target.figure == "recall" else "memes"
-    wanted = math.ceil(curve.num * target.num_needed / counted) if counted else math.inf
-    return (
-        f"operating point {target.name} needs {target.num_needed:,} {kind}, {MIN_EITHER_SIDE} of them on its smaller "
-        f"side; there are {counted:,} among the {curve.num:,} {curve.memes} memes: about {wanted:,} memes like these "
-        "would be needed"
-    )
+    words = f"operating point {target.name} needs at least {target.num_needed:,} {kind} to be measured"
+    if not counted:
+        return f"{words}; none of the {curve.num:,} {curve.memes} memes is offensive"
+    wanted = math.ceil(curve.num * target.num_needed / counted)
+    among = f"{counted:,} of the {curve.num:,}" if target.figure == "recall" else f"{counted:,}"
+    return f"{words}; there are {among} {curve.memes} memes, and {wanted:,} memes like these would be needed"
 
 
 def _explain_ties(target: Target, curve: ThresholdCurve) -> str:

@@ -26,9 +26,13 @@ from demo.drawing import write_demo_data
 from evaluation.evaluate import evaluate
 from evaluation.functional.summary import summarize_builtin
 from evaluation.openings import record_opening
+from evaluation.operating_points import OperatingPointError
+from evaluation.threshold_curve import trace_thresholds
 from memeguard.bundle import load_bundle, save_bundle
 from memeguard.bundle_files import OPENVINO_FILES
+from memeguard.bundle_source import open_bundle
 from memeguard.errors import BundleError
+from memeguard.runtimes import load_predictor
 from memeguard.torch_runtime import TorchPredictor
 from memes.meme import DataError
 from rollout.archives import find_archives, holds_archive
@@ -138,6 +142,7 @@ def test_the_card_says_what_is_known(built: Built) -> None:
     assert (card["version"], card["archive"]) == ("1.2.0", "meme-1.2.0.mar")
     assert card["num_test_openings"] == 0
     assert (card["backbone"], card["threshold"]) == ("small", 0.375)
+    assert (card["operating_point"], card["operating_points"]) == (None, {})
     assert card["backbone_commit"] is card["backbone_sha256"] is None  # a bundle that does not say
     assert card["memeguard_version"] == memeguard.__version__
     assert card["report"] == {"validation": {"model": {"auroc": 0.75}}}
@@ -304,6 +309,68 @@ def test_int8_that_moves_logits_is_not_kept(
         assert re.search(message, card.int8_refused)
         assert card.runtimes["openvino"].max_logit_difference < 0.25
         assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["meme-1.0.0.json", "meme-1.0.0.mar"]
+
+
+@pytest.fixture
+def pointed(small_bundle: Bundle, tmp_path: Path) -> Path:
+    """A bundle with an operating point, and a training report with a curve of 1,000 memes from which more may come."""
+    classifier = copy.deepcopy(small_bundle.classifier)
+    labels = dataclasses.replace(classifier.config.labels, operating_points={"recall=0.8": 0.625})
+    classifier.config = dataclasses.replace(classifier.config, labels=labels)
+    curve = trace_thresholds(np.arange(1000) % 2, np.linspace(0.2, 0.8, 1000), "out-of-fold")
+    report = {"threshold_curve": dataclasses.asdict(curve)}
+    save_bundle(small_bundle._replace(classifier=classifier), tmp_path / "pointed", report=report)
+    return tmp_path / "pointed"
+
+
+def test_an_archive_serves_the_operating_point_that_is_named(pointed: Path, tmp_path: Path) -> None:
+    card = build_archive(pointed, "1.0.0", tmp_path / "store", operating_point="recall=0.80")
+    assert (card.threshold, card.operating_point, card.operating_points) == (0.625, "recall=0.8", {"recall=0.8": 0.625})
+    with open_bundle(tmp_path / "store" / "meme-1.0.0.mar") as folder:
+        served, own = (json.loads((one / "config.json").read_text("utf-8")) for one in (folder, pointed))
+        assert load_predictor(folder, runtime="openvino").config.labels.threshold == 0.625
+    assert own["model"]["labels"].pop("threshold") == 0.375
+    assert served["model"]["labels"].pop("threshold") == 0.625
+    assert served == own
+
+
+def test_an_operating_point_may_be_found_on_the_curve_of_the_training(pointed: Path, tmp_path: Path) -> None:
+    card = build_archive(pointed, "1.0.0", tmp_path, operating_point="flag-rate=0.25", runtime="torch")
+    assert card.threshold == pytest.approx(0.35, abs=0.01)
+    assert card.operating_points == {"recall=0.8": 0.625, "flag-rate=0.25": card.threshold}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("strict", "operating point 'strict' does not begin with one of precision, recall, flag-rate and ="),
+        ("precision=0.9", "operating point precision=0.9 needs at least 100 flagged memes to be measured"),
+        ("flag-rate=0.001", "needs at least 10,000 memes to be measured; there are 1,000 out-of-fold memes"),
+    ],
+)
+def test_an_operating_point_that_is_not_to_be_had_is_refused(
+    pointed: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(OperatingPointError, match=message):
+        build_archive(pointed, "1.0.0", tmp_path / "store", operating_point=name)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_bundle_without_a_curve_has_only_its_own_operating_points(bundle_folder: Path, tmp_path: Path) -> None:
+    message = (
+        r"the bundle has no operating point recall=0.8 \(it has none\), and its report.json has no threshold curve"
+    )
+    with pytest.raises(OperatingPointError, match=message):
+        build_archive(bundle_folder, "1.0.0", tmp_path / "store", operating_point="recall=0.8")
+
+
+def test_a_damaged_curve_is_refused(pointed: Path, tmp_path: Path) -> None:
+    report = json.loads((pointed / "report.json").read_text("utf-8"))
+    for change, message in (({"num_hits": [3, 1]}, "the threshold curve"), ({"extra": 1}, "the threshold curve")):
+        damaged = {"threshold_curve": {**report["threshold_curve"], **change}}
+        (pointed / "report.json").write_text(json.dumps(damaged), "utf-8")
+        with pytest.raises(BundleError, match=f"{message} in report.json is damaged"):
+            build_archive(pointed, "1.0.0", tmp_path / "store", operating_point="flag-rate=0.25")
 
 
 def test_int8_needs_memes_and_openvino(bundle_folder: Path, demo_folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import zipfile
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -72,10 +73,11 @@ class Written(NamedTuple):
 
 @pytest.fixture(scope="module")
 def written(small_bundle: Bundle, demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """``memeguard evaluate`` on the test split of an archive whose bundle has a temperature."""
+    """``memeguard evaluate`` on the test split of an archive whose bundle is calibrated and has operating points."""
     folder = tmp_path_factory.mktemp("written")
     classifier = copy.deepcopy(small_bundle.classifier)
-    labels = dataclasses.replace(classifier.config.labels, temperature=1.625)
+    points = {"recall=0.8": 0.4, "flag-rate=0.2": 0.375}
+    labels = dataclasses.replace(classifier.config.labels, temperature=1.625, shift=-0.5, operating_points=points)
     classifier.config = dataclasses.replace(classifier.config, labels=labels)
     save_bundle(Bundle(classifier, small_bundle.tokenizer), folder / "bundle")
     with zipfile.ZipFile(folder / "small.mar", "w") as file:
@@ -110,9 +112,47 @@ def test_the_page_says_what_the_json_says_for_every_figure_of_every_model(writte
 
 def test_the_page_and_the_json_say_by_what_answers_are_made(written: Written) -> None:
     assert (written.report["models"][MODEL]["threshold"], written.report["temperature"]) == (0.375, 1.625)
+    assert written.report["shift"] == -0.5
     assert "<dt>Threshold</dt><dd>0.375:" in written.text
     assert "<dt>Temperature</dt><dd>1.625:" in written.text
-    assert "at least\n0.375, at temperature 1.625." in written.text
+    assert "<dt>Shift</dt><dd>-0.500:" in written.text
+    assert "at least\n0.375, at temperature 1.625 and shift -0.500." in written.text
+
+
+def test_the_json_says_how_good_the_probabilities_were_and_are(
+    written: Written, small_bundle: Bundle, demo_splits: dict[str, list[Meme]]
+) -> None:
+    """Before: those of the bundle's network without its calibration."""
+    calibration, models = written.report["calibration"], written.report["models"]
+    assert (calibration["num"], calibration["offensive_share"]) == (12, 0.5)
+    assert calibration["after"]["ece"] == models[MODEL]["ece"]
+    assert calibration["after"]["brier"] == models[MODEL]["brier"]
+    assert calibration["after"]["reliability"] == written.report["reliability"]
+    memes = demo_splits["test"]
+    verdicts = TorchPredictor(small_bundle).predict(
+        [TorchPredictor(small_bundle).prepare(meme.image_path.read_bytes(), meme.text) for meme in memes]
+    )
+    risk = 1 - np.array([verdict.probability for verdict in verdicts])
+    labels = np.array([meme.label.value for meme in memes])
+    assert calibration["before"]["brier"]["value"] == pytest.approx(np.mean((risk - labels) ** 2), abs=1e-5)
+    assert calibration["before"]["mean_risk"] == pytest.approx(risk.mean(), abs=1e-5)
+    change = calibration["after"]["brier"]["value"] - calibration["before"]["brier"]["value"]
+    assert calibration["brier_change"]["value"] == pytest.approx(change)
+    assert f"calibration (12 memes): ECE {calibration['before']['ece']['value']:.3f}" in written.output
+
+
+def test_operating_points_are_measured_on_the_split(written: Written) -> None:
+    points = written.report["operating_points"]
+    assert {name: point["threshold"] for name, point in points.items()} == {"recall=0.8": 0.4, "flag-rate=0.2": 0.375}
+    answers = written.report["confusion"]
+    hits, alarms = answers["offensive_as_offensive"], answers["non_offensive_as_offensive"]
+    served = points["flag-rate=0.2"]
+    assert served["num_flagged"] == hits + alarms
+    assert served["recall"]["value"] == hits / 6
+    assert served["flag_rate"]["value"] == (hits + alarms) / 12
+    for name, point in points.items():
+        assert f'<th scope="row">{name}</th>' in written.text
+        assert f"{name} (12 memes): threshold {point['threshold']:.3f}, precision " in written.output
 
 
 def test_the_page_and_the_json_count_the_opening(written: Written) -> None:

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
-from evaluation.metrics import Metrics, Scores, choose_threshold, compute_decisions, compute_figures, measure_scores
+from evaluation.metrics import (
+    Metrics,
+    Scores,
+    choose_threshold,
+    compute_calibration,
+    compute_decisions,
+    compute_figures,
+    measure_scores,
+    to_probabilities,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,10 +108,17 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert decisions == {name: figures[name] for name in ("accuracy", "macro_f1", "weighted_f1", "offensive_f1")}
 
 
+def test_probabilities_are_of_being_harmless_scaled_and_shifted() -> None:
+    probabilities = to_probabilities(np.array([-4.0, 0.0, 4.0]), 2.0, 1.0)
+    assert probabilities == pytest.approx([1 / (1 + math.exp(value)) for value in (-1.0, 1.0, 3.0)])
+    assert to_probabilities(np.array([3.0])).tolist() == pytest.approx([1 / (1 + math.exp(3.0))])
+
+
 def test_calibration_error_by_hand() -> None:
     scores = Scores(labels=np.array([1, 0, 1]), probabilities=np.array([0.1, 0.1, 0.9]), threshold=0.5)
     # Risks .9, .9 in one bin, half of them offensive: gap .4 for two; risk .1 alone and offensive: gap .9 for one.
     assert compute_figures(scores)["ece"] == pytest.approx((2 * 0.4 + 0.9) / 3)
+    assert compute_calibration(scores) == {name: compute_figures(scores)[name] for name in ("ece", "brier")}
 
 
 def test_a_hundred_thousand_scores_are_no_more_work_than_sorting_them() -> None:

@@ -214,7 +214,7 @@ def test_torchserve_puts_statuses_and_answers_on_the_wire(handler: MemeHandler, 
 
 def test_a_lone_request_may_ask_for_a_description(handler: MemeHandler, context: Context) -> None:
     (answer,), statuses = ask(handler, context, [{}], {0: {"describe": "True"}})
-    assert answer == {"version": "1.2.3", "backbone": "small", "threshold": 0.375}
+    assert answer == {"version": "1.2.3", "backbone": "small", "threshold": 0.375, "operating_points": {}}
     assert statuses == [(200, None)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -163,19 +164,55 @@ def test_another_format_version_is_refused(copy: Path, version: object) -> None:
 
 def test_a_bundle_from_before_temperatures_is_read(copy: Path, memes: list[PreparedMeme], bundle_folder: Path) -> None:
     edit_config(copy, lambda content: content.update(format_version=1))
-    edit_config(copy, lambda content: content["model"]["labels"].pop("temperature"))
+    for name in ("temperature", "shift", "operating_points"):
+        edit_config(copy, lambda content, name=name: content["model"]["labels"].pop(name))
     old = load_bundle(copy)
     assert old.classifier.config.labels.temperature == 1.0
     assert TorchPredictor(old).predict(memes) == TorchPredictor.from_folder(bundle_folder).predict(memes)
 
 
-def test_temperature_and_threshold_travel_in_the_bundle(small_bundle: Bundle, copy: Path, tmp_path: Path) -> None:
+def test_a_bundle_with_a_temperature_alone_answers_the_same_bits(copy: Path, memes: list[PreparedMeme]) -> None:
+    """The arithmetic of format version 2: the logit divided by the temperature, and nothing added."""
+    edit_config(copy, lambda content: content.update(format_version=2))
+    edit_config(copy, lambda content: content["model"]["labels"].update(temperature=2.231476098427553))
+    for name in ("shift", "operating_points"):
+        edit_config(copy, lambda content, name=name: content["model"]["labels"].pop(name))
+    for verdict in TorchPredictor.from_folder(copy).predict(memes):
+        scaled = verdict.logit / 2.231476098427553
+        odds = math.exp(-abs(scaled))
+        assert verdict.probability == (1.0 / (1.0 + odds) if scaled < 0 else odds / (1.0 + odds))
+
+
+def test_calibration_and_thresholds_travel_in_the_bundle(copy: Path, tmp_path: Path) -> None:
     content = json.loads((copy / "config.json").read_text("utf-8"))
-    assert (content["format_version"], content["model"]["labels"]["temperature"]) == (2, 1.0)
-    edit_config(copy, lambda content: content["model"]["labels"].update(temperature=2.5, threshold=0.25))
+    assert (content["format_version"], content["model"]["labels"]["shift"]) == (3, 0.0)
+    said = {"temperature": 2.5, "shift": -0.75, "threshold": 0.25, "operating_points": {"recall=0.8": 0.5}}
+    edit_config(copy, lambda content: content["model"]["labels"].update(said))
     save_bundle(load_bundle(copy), tmp_path / "again")
     labels = load_bundle(tmp_path / "again").classifier.config.labels
-    assert (labels.temperature, labels.threshold) == (2.5, 0.25)
+    assert {name: getattr(labels, name) for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("shift", float("nan"), "shift is nan; it must be a number from -1000 to 1000"),
+        ("shift", 1001, "shift is 1001; it must be a number"),
+        ("shift", "0", "shift is '0'; it must be a number"),
+        ("operating_points", [0.5], r"operating_points is \[0.5\]; it must be at most 100 names with numbers"),
+        (
+            "operating_points",
+            {"recall=0.8": 1.5},
+            "operating_points: recall=0.8 is 1.5; it must be a number from 0 to 1",
+        ),
+        ("operating_points", {"x" * 101: 0.5}, "a name in operating_points is .*; it must be a string of at most 100"),
+        ("operating_points", {str(number): 0.5 for number in range(101)}, "it must be at most 100 names with numbers"),
+    ],
+)
+def test_a_calibration_that_is_out_of_range_is_refused(copy: Path, member: str, value: Any, message: str) -> None:
+    edit_config(copy, lambda content: content["model"]["labels"].update({member: value}))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(copy)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "1", None, True])

@@ -140,6 +140,22 @@ def test_extreme_logits_do_not_overflow_at_any_temperature() -> None:
     assert [non_offensive_probability(logit, 0.05) for logit in (-1e6, 1e6)] == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("shift", [-40.0, -0.5, 0.7, 800.0])
+def test_the_shift_is_added_to_the_log_odds_of_being_offensive(shift: float) -> None:
+    for logit in (-3.0, 0.0, 2.0):
+        expected = 1.0 / (1.0 + math.exp(min(700.0, logit / 2.0 + shift)))
+        assert non_offensive_probability(logit, 2.0, shift) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+
+
+def test_a_verdict_is_by_scale_and_shift(small_bundle: Bundle) -> None:
+    predictor = TorchPredictor(small_bundle)
+    labels = dataclasses.replace(predictor.config.labels, threshold=0.5, temperature=2.0, shift=1.0)
+    predictor.config = dataclasses.replace(predictor.config, labels=labels)
+    verdicts = [predictor._verdict(logit) for logit in (-2.01, -1.99)]
+    assert [verdict.prediction for verdict in verdicts] == ["Non-offensive", "Offensive"]
+    assert verdicts[0].probability == pytest.approx(1 / (1 + math.exp(-0.005)), rel=1e-12)
+
+
 def test_verdicts_follow_the_logits_in_order(predictor: TorchPredictor) -> None:
     memes = [predictor.prepare(picture(colour), colour) for colour in ("red", "green", "white")]
     logits = predictor.logits(memes)

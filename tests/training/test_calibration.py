@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: a temperature that is recovered, class weights undone, the best threshold."""
+"""Probabilities that mean what they say: scale and shift recovered, class weights undone, the best threshold."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.metrics import Scores, measure_scores
+from evaluation.metrics import Scores, compute_calibration, measure_scores, to_probabilities
 from memeguard.predictor import non_offensive_probability
-from training.calibration import calibrate, fit_temperature, undo_class_weights
+from training.calibration import calibrate, calibrate_in_folds, fit_scale_and_shift, undo_class_weights
 
 if TYPE_CHECKING:
     from memeguard.bundle import Bundle
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Memes = tuple[np.ndarray, np.ndarray]
 
 
-def draw_memes(temperature: float, *, num: int = 20_000, bias: float = 0.0, seed: int = 0) -> Memes:
-    """Labels, and logits whose probabilities are right once they are divided by ``temperature``."""
+def draw_memes(temperature: float, shift: float = 0.0, *, num: int = 20_000, bias: float = 0.0, seed: int = 0) -> Memes:
+    """Labels, and logits whose probabilities are right once scaled by ``temperature`` and moved by ``shift``."""
     rng = np.random.default_rng(seed)
     honest = rng.normal(bias, 1.5, num)
     labels = (rng.random(num) < 1 / (1 + np.exp(-honest))).astype(np.int64)
-    return labels, honest * temperature
+    return labels, (honest - shift) * temperature
 
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -33,15 +33,70 @@ def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0, 12.0])
-def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    assert fit_temperature(*draw_memes(temperature)) == pytest.approx(temperature, rel=0.05)
+@pytest.mark.parametrize("shift", [-2.0, 0.0, 0.7])
+def test_a_known_scale_and_shift_are_recovered(temperature: float, shift: float) -> None:
+    fitted = fit_scale_and_shift(*draw_memes(temperature, shift))
+    assert fitted.temperature == pytest.approx(temperature, rel=0.05)
+    assert fitted.shift == pytest.approx(shift, abs=0.08)
 
 
-def test_no_temperature_near_it_is_better() -> None:
-    labels, logits = draw_memes(2.0, num=500)
-    best = fit_temperature(labels, logits)
-    for factor in (0.9, 0.99, 1.01, 1.1):
-        assert cross_entropy(labels, logits / best) < cross_entropy(labels, logits / (factor * best))
+def test_no_scale_and_shift_near_them_are_better() -> None:
+    """Of 20,000 memes, Platt's targets are the labels but for one in ten thousand."""
+    labels, logits = draw_memes(2.0, 0.5)
+    temperature, shift = fit_scale_and_shift(labels, logits)
+    best = cross_entropy(labels, logits / temperature + shift)
+    for factor, step in ((0.95, 0.0), (1.05, 0.0), (1.0, 0.05), (1.0, -0.05), (0.97, 0.03), (1.03, -0.03)):
+        assert best < cross_entropy(labels, logits / (factor * temperature) + shift + step)
+
+
+def test_the_mean_probability_becomes_the_share_of_offensive_memes() -> None:
+    """This is what a temperature alone cannot do."""
+    labels, logits = draw_memes(3.0, -1.5, num=400)
+    temperature, shift = fit_scale_and_shift(labels, logits)
+    assert 1 - to_probabilities(logits, temperature, shift).mean() == pytest.approx(labels.mean(), abs=0.005)
+    assert abs(1 - to_probabilities(logits, temperature).mean() - labels.mean()) > 0.1
+
+
+def test_a_weight_counts_as_copies_of_a_meme() -> None:
+    labels, logits = draw_memes(2.0, 0.5, num=300)
+    weights = np.random.default_rng(0).integers(0, 4, 300)
+    copies = np.repeat(np.arange(300), weights)
+    weighted = fit_scale_and_shift(labels, logits, weights.astype(np.float64))
+    assert weighted == pytest.approx(fit_scale_and_shift(labels[copies], logits[copies]), rel=1e-4)
+
+
+def test_a_few_memes_that_are_all_right_do_not_make_certain() -> None:
+    """Platt's targets: 5 of 5 right say 6 in 7."""
+    labels, logits = np.array([1] * 5 + [0] * 5), np.array([3.0] * 5 + [-3.0] * 5)
+    probabilities = to_probabilities(logits, *fit_scale_and_shift(labels, logits))
+    assert probabilities == pytest.approx([1 / 7] * 5 + [6 / 7] * 5, abs=1e-4)
+
+
+def test_logits_that_are_all_the_same_say_how_frequent_the_label_is() -> None:
+    labels, logits = np.array([1] * 30 + [0] * 70), np.full(100, 2.5)
+    assert to_probabilities(logits, *fit_scale_and_shift(labels, logits)) == pytest.approx(np.full(100, 0.7), abs=0.01)
+
+
+def test_calibration_in_folds_does_not_see_the_meme_itself() -> None:
+    """Labels by lot: fitted to few memes, the calibration looks better on them than it is on others."""
+    errors = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels, logits = rng.permutation(np.arange(24) % 2), rng.normal(0, 3, 24)
+        own = to_probabilities(logits, *fit_scale_and_shift(labels, logits))
+        others = calibrate_in_folds(labels, logits)
+        errors.append([compute_calibration(Scores(labels=labels, probabilities=one, threshold=0.5))["brier"]
+                       for one in (own, others)])  # fmt: skip
+    own, others = np.mean(errors, axis=0)
+    assert own < 0.25 < others
+
+
+@pytest.mark.parametrize("num_offensive", [1, 2, 11])
+def test_calibration_in_folds_needs_two_memes(num_offensive: int) -> None:
+    labels = np.array([1] * num_offensive + [0])
+    probabilities = calibrate_in_folds(labels, labels * 2.0)
+    assert np.isfinite(probabilities).all()
+    assert np.array_equal(probabilities, calibrate_in_folds(labels, labels * 2.0))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -52,15 +107,16 @@ def test_extreme_answers_stay_within_bounds(sign: float, scale: float) -> None:
     logits = sign * scale * np.where(labels == 1, 1.0, -1.0) * np.linspace(1, 2, 40)
     config = calibrate(labels, logits)
     assert 0.05 <= config.temperature <= 20.0
+    assert -1000.0 <= config.shift <= 1000.0
     assert 0.0 <= config.threshold <= 1.0
     assert math.isfinite(config.threshold)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 5.0])
-def test_the_threshold_is_the_best_one_for_the_tempered_probabilities(temperature: float) -> None:
-    labels, logits = draw_memes(temperature, num=120, bias=-1.0)
+def test_the_threshold_is_the_best_one_for_the_calibrated_probabilities(temperature: float) -> None:
+    labels, logits = draw_memes(temperature, 0.5, num=120, bias=-1.0)
     config = calibrate(labels, logits)
-    probabilities = np.array([non_offensive_probability(logit, config.temperature) for logit in logits])
+    probabilities = np.array([non_offensive_probability(one, config.temperature, config.shift) for one in logits])
 
     def macro_f1(threshold: float) -> float:
         return measure_scores(Scores(labels=labels, probabilities=probabilities, threshold=threshold)).macro_f1

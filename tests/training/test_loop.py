@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from tests.training.synthetic_inputs import LABELS, Features
 from training.checkpoint import Checkpoint
 from training.config import TrainingConfig, TrainingError
 from training.inputs import PixelInputs
-from training.loop import fit, predict_logits, predict_probabilities
+from training.loop import fit, predict_logits
 from training.optimization import learning_rate_factor
 from training.tuning import Tuning
 
@@ -268,14 +267,3 @@ def test_logits_come_in_order() -> None:
     inputs = Ranked()
     assert predict_logits(Taken(), inputs).tolist() == [row - 65 for row in range(130)]
     assert [len(rows) for rows in inputs.asked] == [64, 64, 2]
-
-
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_probabilities_are_of_being_harmless_and_tempered(classifier: MemeClassifier, temperature: float) -> None:
-    labels = dataclasses.replace(classifier.config.labels, temperature=temperature)
-    classifier.config = dataclasses.replace(classifier.config, labels=labels)
-    classifier.train()
-    probabilities = predict_probabilities(classifier, Ranked())
-    assert (np.diff(probabilities) <= 0).all()
-    assert probabilities[[61, 65]] == pytest.approx([1 / (1 + np.exp(-4 / temperature)), 0.5])
-    assert not classifier.training

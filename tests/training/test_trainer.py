@@ -113,7 +113,11 @@ def test_the_report_says_what_was_done(tiny: TrainingResult, tmp_path: Path) -> 
     assert set(report["validation"]) == {"model", "tfidf", "majority"}
     assert report["validation"]["majority"]["auroc"] == 0.5
     labels = load_bundle(tmp_path / "bundle").classifier.config.labels
-    assert (labels.threshold, labels.temperature) == (report["threshold"], report["temperature"])
+    assert [labels.threshold, labels.temperature, labels.shift] == [
+        report[name] for name in ("threshold", "temperature", "shift")
+    ]
+    assert report["calibration"]["fitted_on"] == "validation"
+    assert report["calibration"]["validation"]["num"] == report["threshold_curve"]["num"] == 16
 
 
 def test_a_head_is_calibrated_on_memes_it_did_not_learn_from(
@@ -127,7 +131,11 @@ def test_a_head_is_calibrated_on_memes_it_did_not_learn_from(
     labels = frozen.bundle.classifier.config.labels
     assert labels == calibrate(experiment.labels["train"], held_out.logits)
     report = frozen.report
-    assert (report["threshold"], report["temperature"]) == (labels.threshold, labels.temperature)
+    assert (report["threshold"], report["shift"]) == (labels.threshold, labels.shift)
+    calibration = report["calibration"]
+    assert (calibration["fitted_on"], set(calibration)) == ("out-of-fold", {"fitted_on", "out-of-fold", "validation"})
+    assert (calibration["out-of-fold"]["num"], calibration["validation"]["num"]) == (40, 16)
+    assert report["threshold_curve"]["memes"] == "out-of-fold"
     assert (report["training"]["tune"], report["training"]["num_folds"]) == ("head", 5)
     assert report["cross_validation"] == held_out.summarize(experiment.labels["train"])
     json.dumps(report, allow_nan=False)
@@ -140,6 +148,7 @@ def test_without_folds_the_validation_split_calibrates(tiny: TrainingResult, dem
     expected = calibrate(experiment.labels["validation"], logits)
     labels = tiny.bundle.classifier.config.labels
     assert labels.temperature == pytest.approx(expected.temperature, rel=1e-4)
+    assert labels.shift == pytest.approx(expected.shift, abs=1e-4)
     assert labels.threshold == pytest.approx(expected.threshold, abs=1e-4)
 
 

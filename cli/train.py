@@ -97,7 +97,7 @@ def _tell_outcome(out: Path, report: dict[str, Any], *, was_complete: bool) -> N
             click.echo(format_point(name, point))
     click.echo(f"wrote {out}")
     if refused := report["operating_points_refused"]:
-        raise RefusedPointsError("the bundle is written, but without " + "; ".join(refused.values()))
+        raise RefusedPointsError(f"the bundle is written without {', '.join(refused)}: {'; '.join(refused.values())}")
 
 
 @click.command()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.main import main
-from tests.docs.pages import PAGES, Block, find_blocks, read_blocks
+from demo.drawing import write_demo_data
+from tests.docs.pages import PAGES, Block, find_block, find_blocks, read_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,24 @@ def test_a_sweep_ranks_what_the_guide_says(workplace: Path) -> None:
     assert len(board["configurations"]) == 2
     assert (workplace / "sweeps" / "mine" / "winner" / "model.safetensors").exists()
     assert (workplace / "sweeps" / "mine" / "command.txt").exists()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file .*model_archiver:ResourceWarning")
+def test_operating_points_are_kept_and_served(workplace: Path) -> None:
+    """With as many memes as recall=0.8 and flag-rate=0.1 need."""
+    shutil.rmtree(workplace / "data" / "mine")
+    write_demo_data(workplace / "data" / "mine", num_train=120, num_validation=16, num_test=4)
+    for how in ("run: operating points", "run: served point"):
+        run(find_block(how))
+    served = json.loads((workplace / "model_store" / "meme-1.2.0.json").read_text("utf-8"))
+    assert (served["operating_point"], served["threshold"]) == (
+        "flag-rate=0.1",
+        served["operating_points"]["flag-rate=0.1"],
+    )
+    card = json.loads((workplace / "model_store" / "meme-1.1.0.json").read_text("utf-8"))
+    assert card["operating_point"] == "recall=0.8"
+    assert list(card["operating_points"]) == ["recall=0.8", "flag-rate=0.1"]
+    assert card["threshold"] == card["operating_points"]["recall=0.8"]
 
 
 def run(block: Block, *more: str) -> None:

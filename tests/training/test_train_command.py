@@ -411,3 +411,48 @@ def test_a_damaged_picture_is_left_out_on_request_and_listed(
     assert path.name in line
     assert str(tmp_path) not in line
     assert report["num_memes"]["train"] == len(read_splits(demo_folder)["train"]) - 1
+
+
+def test_an_operating_point_that_the_memes_cannot_support_is_refused_but_the_bundle_is_kept(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    points = ["--operating-point", "precision=0.9", "--operating-point", "recall=0.5"]
+    result = invoke([*arguments, *points, "--epochs", "1"], "--out", str(tmp_path / "mine"))
+    assert result.exit_code == 3
+    assert "recall=0.5 (40 memes): threshold " in result.output
+    assert "recall=0.5 (16 memes): threshold " in result.output
+    assert (
+        "Error: the bundle is written without precision=0.9: operating point precision=0.9 needs at least 100 flagged "
+        "memes to be measured; there are 40 out-of-fold memes in all."
+    ) in result.output
+    report, labels = read_report(tmp_path / "mine"), load_bundle(tmp_path / "mine").classifier.config.labels
+    assert list(report["operating_points_refused"]) == ["precision=0.9"]
+    point = report["operating_points"]["recall=0.5"]
+    assert point["out-of-fold"]["recall"]["value"] >= 0.5
+    assert labels.operating_points == {"recall=0.5": point["out-of-fold"]["threshold"]}
+    assert point["validation"]["threshold"] == point["out-of-fold"]["threshold"]
+
+    again = invoke([*arguments, *points, "--epochs", "1", "--resume"], "--out", str(tmp_path / "mine"))
+    assert again.exit_code == 0
+    more = ["--operating-point", "recall=0.6", "--epochs", "1", "--resume"]
+    refused = invoke([*arguments, *more], "--out", str(tmp_path / "mine"))
+    assert refused.exit_code == 1
+    assert "the bundle is complete, but without the operating point recall=0.6; memeguard archive" in refused.output
+
+
+def test_a_malformed_operating_point_is_refused_before_training(arguments: list[str], tmp_path: Path) -> None:
+    result = invoke(arguments, "--out", str(tmp_path / "mine"), "--operating-point", "precision=90")
+    assert result.exit_code == 1
+    assert "Error: operating point 'precision=90': '90' is not a number between 0 and 1, such as 0.9" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_calibration_is_told(arguments: list[str], finished: Path) -> None:
+    log = (finished.parent / "log").read_text("utf-8")
+    found = re.search(
+        r"calibration \(16 memes\): ECE (0\.\d{3}) \(.*\) → (0\.\d{3}) .*Brier (0\.\d{3}) .*→ (0\.\d{3})", log
+    )
+    assert found
+    calibration = read_report(finished)["calibration"]["validation"]
+    figures = [calibration[when][name]["value"] for name in ("ece", "brier") for when in ("before", "after")]
+    assert [f"{figure:.3f}" for figure in figures] == list(found.groups())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluation.curves import bin_reliability
 from evaluation.metrics import Scores, compute_calibration, weighted_calibration
@@ -76,7 +76,7 @@ def compare_calibration(
     }
     resampled = bootstrap_figures(scores, num_resamples=num_resamples, compute=weighted_calibration)
     values = {name: compute_calibration(one) for name, one in scores.items()}
-    figures = {
+    figures: dict[str, Any] = {
         name: CalibrationFigures(
             mean_risk=float(1.0 - one.probabilities.mean()),
             reliability=bin_reliability(one),
@@ -84,7 +84,7 @@ def compare_calibration(
         )
         for name, one in scores.items()
     }
-    changes = {
+    changes: dict[str, Any] = {
         f"{figure}_change": make_estimate(
             values["after"][figure] - values["before"][figure], resampled["after"][figure] - resampled["before"][figure]
         )

@@ -42,7 +42,10 @@ class ThresholdCurve:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read the result of ``dataclasses.asdict`` back from JSON; raise ``BundleError`` if it is damaged."""
         try:
-            curve = cls(**{name: tuple(one) if isinstance(one, list) else one for name, one in values.items()})
+            members: dict[str, Any] = {
+                name: tuple(one) if isinstance(one, list) else one for name, one in values.items()
+            }
+            curve = cls(**members)
             columns = np.array([curve.thresholds, curve.num_flagged, curve.num_hits], dtype=np.float64)
             sound = bool((np.diff(columns) >= 0).all() and (columns >= 0).all() and (columns[0] <= 1).all())
         except (TypeError, ValueError) as error:

@@ -119,7 +119,8 @@ def _read_config(directory: Path) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise BundleError(f"{path} does not belong to a memeguard bundle (its member 'format' is not {FORMAT!r})")
     if type(version := content.get("format_version")) is not int or version not in READABLE_VERSIONS:
-        readable = " and ".join(map(str, READABLE_VERSIONS))
+        *others, last = map(str, READABLE_VERSIONS)
+        readable = f"{', '.join(others)} and {last}"
         raise BundleError(f"{path} has format version {version!r}; this code reads the versions {readable}")
     checksums = content.get("sha256")
     if not isinstance(checksums, dict) or not {WEIGHTS, TOKENIZER} <= checksums.keys():

@@ -43,6 +43,8 @@ def check_named_numbers(name: str, values: object, max_num: int, low: float, hig
         raise ValueError(f"{name} is {_show(values)}; it must be at most {max_num} names with numbers")
     for word, value in values.items():
         check_word(f"a name in {name}", word, _MAX_NAME_CHARS)
+        if not word.isprintable():
+            raise ValueError(f"a name in {name} is {_show(word)}; it must be printable")
         check_number(f"{name}: {word}", value, low, high)
 
 

@@ -70,7 +70,7 @@ def test_intervals_hold_on_other_memes(text: str, num: int) -> None:
     others = draw(200_000, seed=1000)
     truth = Scores(labels=others[0], probabilities=others[1], threshold=0.5)
     held = []
-    for seed in range(60):
+    for seed in range(200):
         point = resolve(target, trace_thresholds(*draw(num, seed), "validation"))
         interval, true = figure_of(target, point), figure_of(target, measure_threshold(point.threshold, truth))
         held.append(interval.low <= true.value <= interval.high)

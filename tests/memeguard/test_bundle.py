@@ -153,10 +153,10 @@ def test_somebody_elses_json_is_refused(copy: Path, content: str) -> None:
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None])
+@pytest.mark.parametrize("version", [0, 4, "1", None])
 def test_another_format_version_is_refused(copy: Path, version: object) -> None:
     edit_config(copy, lambda content: content.update(format_version=version))
-    message = rf"has format version {version!r}; this code reads the versions 1 and 2$"
+    message = rf"has format version {version!r}; this code reads the versions 1, 2 and 3$"
     with pytest.raises(BundleError, match=message) as caught:
         load_bundle(copy)
     assert "\n" not in str(caught.value)
@@ -205,6 +205,7 @@ def test_calibration_and_thresholds_travel_in_the_bundle(copy: Path, tmp_path: P
             {"recall=0.8": 1.5},
             "operating_points: recall=0.8 is 1.5; it must be a number from 0 to 1",
         ),
+        ("operating_points", {"a\x1b[2J": 0.5}, r"a name in operating_points is 'a\\x1b\[2J'; it must be printable"),
         ("operating_points", {"x" * 101: 0.5}, "a name in operating_points is .*; it must be a string of at most 100"),
         ("operating_points", {str(number): 0.5 for number in range(101)}, "it must be at most 100 names with numbers"),
     ],

@@ -97,7 +97,7 @@ def _tell_outcome(out: Path, report: dict[str, Any], *, was_complete: bool) -> N
             click.echo(format_point(name, point))
     click.echo(f"wrote {out}")
     if refused := report["operating_points_refused"]:
-        raise RefusedPointsError(f"the bundle is written without {', '.join(refused)}: {'; '.join(refused.values())}")
+        raise RefusedPointsError("\n".join([f"the bundle is written without {', '.join(refused)}", *refused.values()]))
 
 
 @click.command()

@@ -143,9 +143,10 @@ def _explain_precision(target: Target, curve: ThresholdCurve, reached: np.ndarra
         words += f"; the best precision of so many is {_show(best.precision)}, with {best.num_flagged:,} flagged"
     else:
         words += f"; there are {curve.num:,} {curve.memes} memes in all"
-    if not len(reached):
-        return f"{words}. No threshold reaches {value}: this takes a better model, not more memes"
-    last = point_on_curve(curve, int(reached[-1]))
+    last = point_on_curve(curve, int(reached[-1])) if len(reached) else None
+    if last is None or last.num_flagged < MIN_EITHER_SIDE:  # what fewer reach may be chance
+        hint = "this takes a better model, not only more memes"
+        return f"{words}. No threshold that flags {MIN_EITHER_SIDE} memes or more reaches {value}: {hint}"
     wanted = math.ceil(curve.num * need / last.num_flagged)
     return (
         f"{words}. Only {last.num_flagged:,} flagged memes or fewer reach {value}, at {_show(last.precision)}: too few "

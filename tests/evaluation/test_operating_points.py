@@ -117,10 +117,10 @@ def test_a_refusal_names_what_is_there_and_how_much_would_be_needed() -> None:
 
 
 def test_a_target_out_of_reach_is_not_a_matter_of_more_memes() -> None:
-    """The most suspicious memes are harmless."""
-    labels = np.array([0] * 100 + [1, 0] * 150)
+    """Of the most suspicious memes, one is offensive, by chance as it seems, and the next hundred are harmless."""
+    labels = np.array([1] + [0] * 100 + [1, 0] * 149 + [0])
     curve = trace_thresholds(labels, np.linspace(0.1, 0.9, 400), "out-of-fold")
-    with pytest.raises(OperatingPointError, match=r"0\.375 \(.*\), with \d+ flagged\. No threshold reaches 0\.9: this"):
+    with pytest.raises(OperatingPointError, match=r"0\.377 \(.*\), with \d+ flagged\. No threshold that flags 10"):
         resolve(parse_target("precision=0.9"), curve)
 
 

@@ -422,7 +422,7 @@ def test_an_operating_point_that_the_memes_cannot_support_is_refused_but_the_bun
     assert "recall=0.5 (40 memes): threshold " in result.output
     assert "recall=0.5 (16 memes): threshold " in result.output
     assert (
-        "Error: the bundle is written without precision=0.9: operating point precision=0.9 needs at least 100 flagged "
+        "Error: the bundle is written without precision=0.9\noperating point precision=0.9 needs at least 100 flagged "
         "memes to be measured; there are 40 out-of-fold memes in all."
     ) in result.output
     report, labels = read_report(tmp_path / "mine"), load_bundle(tmp_path / "mine").classifier.config.labels

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from evaluation.metrics import FIGURES, compute_figures
 from evaluation.result import MAJORITY, MODEL, TFIDF, ModelFigures
-from evaluation.statistics import NUM_RESAMPLES, Estimate, bootstrap_figures, make_estimate
+from evaluation.statistics import (
+    NUM_RESAMPLES,
+    Estimate,
+    bootstrap_figures,
+    make_centred_estimate,
+    make_estimate,
+)
 from memes.meme import Label
 
 if TYPE_CHECKING:
@@ -41,7 +47,12 @@ def measure(scores: Mapping[str, Scores], num_resamples: int = NUM_RESAMPLES, *,
     models = {
         name: ModelFigures(
             threshold=one.threshold,
-            **{figure: make_estimate(values[name][figure], resampled[name][figure]) for figure in FIGURES},
+            **{
+                figure: make_centred_estimate(values[name][figure], resampled[name][figure], least=0.0)
+                if figure == "ece"
+                else make_estimate(values[name][figure], resampled[name][figure])
+                for figure in FIGURES
+            },
         )
         for name, one in scores.items()
     }

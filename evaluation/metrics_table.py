@@ -21,7 +21,8 @@ def format_calibration(comparison: dict[str, Any]) -> str:
     before, after = comparison["before"], comparison["after"]
     titles = (("ece", "ECE"), ("brier", "Brier"))
     figures = ", ".join(f"{title} {_show(before[name])} → {_show(after[name])}" for name, title in titles)
-    return f"calibration ({comparison['num']} memes): {figures}"
+    chance = f"perfect probabilities would have ECE {after['ece_by_chance']['value']:.3f} by chance"
+    return f"calibration ({comparison['num']} memes): {figures}; {chance}"
 
 
 def format_point(name: str, point: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ Shape suffixes: N memes, R resamples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -81,6 +82,23 @@ def make_estimate(value: float, resampled_R: NDArray[np.float64]) -> Estimate:
         return Estimate(value=None, low=None, high=None)
     low, high = np.quantile(defined, [0.025, 0.975])
     return Estimate(value=value, low=float(low), high=float(high))
+
+
+def make_centred_estimate(value: float, resampled_R: NDArray[np.float64], *, least: float = -math.inf) -> Estimate:
+    """The percentile interval, moved by the bias of the resamples, for the calibration error and its changes.
+
+    A resample has fewer different memes in a bin, whose share varies the more: its calibration error is larger than
+    that of the memes, often in nearly all resamples.
+
+    Args:
+        value: The figure.
+        resampled_R: The figure on R resamples.
+        least: Lowest possible value of the figure.
+    """
+    moved = make_estimate(value, resampled_R - (resampled_R.mean() - value))
+    if moved.low is None or moved.high is None:
+        return moved
+    return Estimate(value=value, low=max(least, moved.low), high=max(least, moved.high))
 
 
 def wilson_interval(hits: int, num: int) -> tuple[float, float]:

@@ -40,11 +40,27 @@ class OutOfFold:
 
     Attributes:
         logits: Offensive logit of each meme, float64 [N].
+        validation_logits: Offensive logits of the validation split by the model of each fold, float64 [folds, M].
         folds: The fold in which each meme was held out.
     """
 
     logits: NDArray[np.float64]
+    validation_logits: NDArray[np.float64]
     folds: Folds
+
+    def align(self, logits_M: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring the logits [N] to the scale of the model that has ``logits_M`` on the validation split.
+
+        Early stopping leaves some models several times as sure as others. Calibration fitted to a mixture of them suits
+        none. Each fold's logits are moved and stretched so that mean and deviation on the validation split, whose
+        labels have no part in this, become those of the other model.
+        """
+        aligned = np.empty(len(self.logits))
+        for number, own_M in enumerate(self.validation_logits):
+            rows = self.folds.numbers == number
+            standard = (self.logits[rows] - own_M.mean()) / (own_M.std() or 1.0)
+            aligned[rows] = standard * logits_M.std() + logits_M.mean()
+        return aligned
 
     def summarize(self, labels: NDArray[np.int64]) -> dict[str, Any]:
         """Summarize AUROC over all memes and in each fold, ready for JSON.
@@ -94,11 +110,12 @@ def predict_out_of_fold(
     Raises:
         TrainingError: A loss is not finite.
     """
-    logits = np.empty(len(folds.numbers))
+    logits, validation_logits = np.empty(len(folds.numbers)), []
     for number in range(folds.num):
         name = f"fold-{number + 1}"
         rest, held_out = np.flatnonzero(folds.numbers != number), np.flatnonzero(folds.numbers == number)
         checkpoint = checkpoints.named(name) if checkpoints else None
         fitted = experiment.fit(config, rows=rest, checkpoint=checkpoint, title=name)
         logits[held_out] = experiment.predict_logits(fitted.classifier, "train", held_out)
-    return OutOfFold(logits=logits, folds=folds)
+        validation_logits.append(experiment.predict_logits(fitted.classifier, "validation"))
+    return OutOfFold(logits=logits, validation_logits=np.array(validation_logits), folds=folds)

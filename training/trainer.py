@@ -99,7 +99,8 @@ def train(
     out_of_fold = None
     if folds:
         out_of_fold = predict_out_of_fold(experiment, config, folds, checkpoints=checkpoints)
-        fitting = HeldOut(name=OUT_OF_FOLD, labels=experiment.labels["train"], logits=out_of_fold.logits)
+        aligned = out_of_fold.align(validation.logits)
+        fitting = HeldOut(name=OUT_OF_FOLD, labels=experiment.labels["train"], logits=aligned)
     verdicts = choose_verdicts(fitting, validation, operating_points)
     classifier.config = dataclasses.replace(classifier.config, labels=verdicts.labels)
     report = {

@@ -60,6 +60,24 @@ def test_each_answer_is_of_a_model_that_learnt_from_the_other_folds(
         assert np.abs(held_out.logits[~inside] - expected[~inside]).min() > 1e-5
 
 
+def test_the_folds_models_are_brought_to_the_scale_of_another(experiment: Experiment, held_out: OutOfFold) -> None:
+    """A model that is twice as sure as that of a fold, and one logit higher, gives its memes such logits."""
+    own = held_out.validation_logits[1]
+    inside = held_out.folds.numbers == 1
+    aligned = held_out.align(2 * own + 1)
+    assert aligned[inside] == pytest.approx(2 * held_out.logits[inside] + 1)
+    others = held_out.validation_logits[[0, 2]]
+    assert own.std() != pytest.approx(others.std(axis=1), rel=1e-3)
+    classifier = experiment.fit(QUICK, rows=np.flatnonzero(~inside)).classifier
+    assert own == pytest.approx(experiment.predict_logits(classifier, "validation"), abs=1e-5)
+
+
+def test_a_model_that_answers_always_the_same_can_be_aligned(held_out: OutOfFold) -> None:
+    dull = dataclasses.replace(held_out, validation_logits=np.zeros_like(held_out.validation_logits))
+    assert np.isfinite(dull.align(held_out.validation_logits[0])).all()
+    assert dull.align(np.full(16, 0.5)).tolist() == [0.5] * 40
+
+
 def test_near_duplicates_share_a_fold(experiment: Experiment, held_out: OutOfFold) -> None:
     groups = group_duplicates(experiment.memes["train"])
     assert held_out.folds.num_groups == len(np.unique(groups)) < 40

@@ -129,7 +129,8 @@ def test_a_head_is_calibrated_on_memes_it_did_not_learn_from(
     assert folds is not None
     held_out = predict_out_of_fold(experiment, QUICK, folds)
     labels = frozen.bundle.classifier.config.labels
-    assert labels == calibrate(experiment.labels["train"], held_out.logits)
+    aligned = held_out.align(experiment.predict_logits(frozen.bundle.classifier, "validation"))
+    assert labels == calibrate(experiment.labels["train"], aligned)
     report = frozen.report
     assert (report["threshold"], report["shift"]) == (labels.threshold, labels.shift)
     calibration = report["calibration"]

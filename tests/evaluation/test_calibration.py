@@ -1,4 +1,4 @@
-"""Calibration before and after: figures on the same memes, the size of chance, and intervals around what was measured."""
+"""Calibration before and after: the same memes, the size of chance, and intervals around what was measured."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from evaluation.functional.figures import find_worst
+from evaluation.functional.result import SETTING_WORDS
 from evaluation.functional.table import format_p
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _SIGNIFICANT: Final = 0.05
 
 def find_warnings(settings: Mapping[str, SettingFigures], skipped: Sequence[str]) -> list[str]:
     """List every reason to distrust the model, the most serious first."""
-    warnings = [line for name, figures in settings.items() for line in _warn(figures, f", {name} pictures")]
+    warnings = [line for name, figures in settings.items() for line in _warn(figures, f", {SETTING_WORDS[name]}")]
     if skipped:
         warnings.append(f"{len(skipped)} faulty cases were left out; the first: {skipped[0]}.")
     return warnings

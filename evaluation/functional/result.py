@@ -7,13 +7,18 @@ for independent, which those made from one template are not, so that the true in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evaluation.result import ModelFigures
     from evaluation.statistics import Estimate, McNemar
+
+# Keys of ``FunctionalResult.settings``: which pictures the cases get that have none of their own.
+GREY: Final = "grey"
+BACKGROUNDS: Final = "backgrounds"
+SETTING_WORDS: Final = {GREY: "grey pictures", BACKGROUNDS: "backgrounds"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from evaluation.functional.pictures import find_own_pictures
+from evaluation.functional.result import BACKGROUNDS, GREY
 from evaluation.metrics import Scores, to_probabilities
 from memeguard.captions import collate_captions
 from memeguard.classifier import CaptionTensors
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from evaluation.functional.pictures import Picture
     from memeguard.torch_runtime import TorchPredictor
 
-# Which pictures the cases get that have none of their own.
-GREY: Final = "grey"
-BACKGROUNDS: Final = "backgrounds"
 _PAIRS: Final = 4096  # of features; the head is small
 
 

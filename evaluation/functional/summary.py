@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from evaluation.functional.builtin import read_builtin
 from evaluation.functional.figures import average_accuracy, find_worst, measure_functionalities, measure_groups
-from evaluation.functional.scoring import GREY, score_suite
+from evaluation.functional.result import GREY
+from evaluation.functional.scoring import score_suite
 from evaluation.metrics import compute_auroc
 from memes.meme import DataError
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from evaluation.functional.result import SETTING_WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -20,7 +22,7 @@ def format_result(result: FunctionalResult) -> str:
 
 
 def _format_setting(result: FunctionalResult, name: str, figures: SettingFigures) -> Iterator[str]:
-    yield f"{result.suite}, {name} pictures: {result.num} cases, {result.num_offensive} of them offensive"
+    yield f"{result.suite}, {SETTING_WORDS[name]}: {result.num} cases, {result.num_offensive} of them offensive"
     yield f"  AUROC {_show(figures.model.auroc)}, mean accuracy of the functionalities {figures.mean_accuracy:.3f}"
     if figures.mcnemar:
         yield f"  against {result.against}: {_compare(figures.mcnemar)}"

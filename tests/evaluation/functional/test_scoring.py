@@ -11,7 +11,8 @@ from PIL import Image
 
 from evaluation.functional.cases import Case, Suite
 from evaluation.functional.pictures import MAX_BACKGROUNDS, find_backgrounds
-from evaluation.functional.scoring import BACKGROUNDS, GREY, score_suite
+from evaluation.functional.result import BACKGROUNDS, GREY
+from evaluation.functional.scoring import score_suite
 from memeguard.torch_runtime import TorchPredictor
 from memes.meme import DataError, Label
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evaluation.functional.builtin import read_builtin
 from evaluation.functional.evaluate import evaluate_functional
 from evaluation.functional.figures import find_worst
-from evaluation.functional.scoring import GREY
+from evaluation.functional.result import GREY
 from evaluation.functional.summary import summarize_builtin
 from memeguard.bundle import Bundle
 from memeguard.torch_runtime import TorchPredictor

@@ -57,20 +57,11 @@ def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None,
     proofs = ", ".join(
         f"{name} in {proof.precision} within {proof.max_logit_difference:.1e}" for name, proof in card.runtimes.items()
     )
+    click.echo(f"wrote {model_store / card.archive} (logits: {proofs} of the bundle's)")
     if card.functional:
         click.echo(_describe_functional(card.functional))
     if operating_point:
         click.echo(f"serves the operating point {operating_point}: threshold {card.threshold:.3f}")
-    click.echo(f"wrote {model_store / card.archive} (logits: {proofs} of the bundle's)")
-
-
-def _describe_functional(summary: FunctionalSummary) -> str:
-    """Say in one line what a card says of the built-in functional test."""
-    worst, flagged = summary.worst_accuracy.value, summary.most_flagged_rate.value
-    return (
-        f"functional test: worst at {summary.worst!r} ({summary.worst_label}, {worst:.0%} right); of harmless mentions "
-        f"of {summary.most_flagged_group}, {flagged:.0%} are flagged"
-    )
 
 
 @click.command()
@@ -106,3 +97,12 @@ def demo(data: Path, out: Path, model_store: Path) -> None:
     click.echo(f"training the demo model for {model_store}, about a minute", err=True)
     card = build_demo(data, out, model_store)
     click.echo(f"wrote {model_store / card.archive}")
+
+
+def _describe_functional(summary: FunctionalSummary) -> str:
+    """Say in one line what a card says of the built-in functional test."""
+    worst, flagged = summary.worst_accuracy.value, summary.most_flagged_rate.value
+    return (
+        f"functional test: worst at {summary.worst!r} ({summary.worst_label}, {worst:.0%} right); of harmless mentions "
+        f"of {summary.most_flagged_group}, {flagged:.0%} are flagged"
+    )

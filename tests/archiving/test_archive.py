@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
 import memeguard
+from cli.main import main
 from demo.drawing import write_demo_data
 from evaluation.evaluate import evaluate
 from evaluation.functional.summary import summarize_builtin
@@ -133,6 +135,14 @@ def test_the_card_shows_the_worst_functionality(built: Built) -> None:
     summary = summarize_builtin(TorchPredictor(load_bundle(built.store.parents[1] / "bundle")))
     assert summary
     assert built.card.functional == summary
+
+
+def test_the_command_prints_the_worst_functionality(bundle_folder: Path, tmp_path: Path) -> None:
+    arguments = ["archive", str(bundle_folder), "--version", "1.0.0", "--model-store", str(tmp_path)]
+    done = CliRunner().invoke(main, [*arguments, "--runtime", "torch"], catch_exceptions=False)
+    summary = json.loads((tmp_path / "meme-1.0.0.json").read_text("utf-8"))["functional"]
+    assert f"functional test: worst at {summary['worst']!r} ({summary['worst_label']}, " in done.output
+    assert f"of {summary['most_flagged_group']}, {summary['most_flagged_rate']['value']:.0%} are flagged" in done.output
 
 
 def test_the_card_says_what_is_known(built: Built) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import io
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from evaluation.functional.cases import Case, Suite
 from evaluation.functional.pictures import MAX_BACKGROUNDS, find_backgrounds
 from evaluation.functional.result import BACKGROUNDS, GREY
 from evaluation.functional.scoring import score_suite
+from memeguard.bundle import Bundle
 from memeguard.torch_runtime import TorchPredictor
 from memes.meme import DataError, Label
 
@@ -38,8 +41,12 @@ def make_suite(*cases: tuple[str, str | None]) -> Suite:
 
 
 @pytest.fixture(scope="module")
-def predictor(bundle_folder: Path) -> TorchPredictor:
-    return TorchPredictor.from_folder(bundle_folder)
+def predictor(small_bundle: Bundle) -> TorchPredictor:
+    """A bundle that is calibrated."""
+    classifier = copy.deepcopy(small_bundle.classifier)
+    labels = dataclasses.replace(classifier.config.labels, temperature=0.25)
+    classifier.config = dataclasses.replace(classifier.config, labels=labels)
+    return TorchPredictor(Bundle(classifier, small_bundle.tokenizer))
 
 
 def probabilities(predictor: TorchPredictor, memes: list[tuple[bytes, str]]) -> list[float]:

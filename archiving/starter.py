@@ -7,12 +7,12 @@ from typing import Final
 
 from archiving.archive import ArchiveError, Card, build_archive
 
-VERSION: Final = "0.2.1"  # above the demo model's, below the first of a user
+VERSION: Final = "0.2.2"  # above the demo model's, below the first of a user
 STARTER_FOLDER: Final = Path(__file__).parents[1] / "starter" / "bundle"
 
 
 def build_starter(model_store: Path) -> Card:
-    """Archive the starter in ``model_store`` as version 0.2.1.
+    """Archive the starter in ``model_store`` as version 0.2.2.
 
     Raises:
         ArchiveError: The version exists already, or the package is installed without the repository.

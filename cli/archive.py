@@ -68,7 +68,7 @@ def archive(bundle: Path, version: str, model_store: Path, *, data: Path | None,
 @model_store_option
 @click.option("--if-empty", is_flag=True, help="Do nothing if the model store holds an archive.")
 def starter(model_store: Path, *, if_empty: bool) -> None:
-    """Archive the starter, the model of real memes that comes with the repository, as version 0.2.1.
+    """Archive the starter, the model of real memes that comes with the repository, as version 0.2.2.
 
     Example: memeguard starter
     """

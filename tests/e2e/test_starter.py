@@ -125,6 +125,6 @@ def test_a_second_starter_is_refused_and_the_first_kept(server: Server, store: P
     before = {path.name: path.read_bytes() for path in store.iterdir()}
     again = run_memeguard("starter", "--model-store", store)
     assert again.returncode == 1
-    assert "meme-0.2.1.mar exists already" in again.stderr
+    assert "meme-0.2.2.mar exists already" in again.stderr
     assert run_memeguard("starter", "--if-empty", "--model-store", store).returncode == 0
     assert {path.name: path.read_bytes() for path in store.iterdir()} == before

@@ -58,6 +58,7 @@ def score_suite(predictor: TorchPredictor, suite: Suite, backgrounds: Sequence[P
     pictures_D = torch.cat([_encode_grey(predictor), *_encode_pictures(predictor, [*own.values(), *backgrounds])])
     places = {name: place for place, name in enumerate(own, 1)}
     labels = np.array([int(case.label) for case in suite.cases], dtype=np.int64)
+    config = predictor.config.labels
     found = {}
     for setting, standing_in in _find_stand_ins(len(own), len(backgrounds)).items():
         picture_N = _assign_pictures(suite.cases, places, standing_in)
@@ -65,9 +66,10 @@ def score_suite(predictor: TorchPredictor, suite: Suite, backgrounds: Sequence[P
             labels=labels,
             probabilities=to_probabilities(
                 _compute_logits(predictor, pictures_D[picture_N], texts_D[text_N]),
-                predictor.config.labels.temperature,
+                config.temperature,
+                config.shift,
             ),
-            threshold=predictor.config.labels.threshold,
+            threshold=config.threshold,
         )
     return found
 

@@ -109,8 +109,8 @@ def test_a_refusal_names_what_is_there_and_how_much_would_be_needed() -> None:
     assert list(points) == ["recall=0.8"]
     assert refused == {
         "precision=0.9": "operating point precision=0.9 needs at least 100 flagged memes to be measured; the best "
-        "precision of so many is 0.600 (0.502 to 0.691), with 100 flagged. Only 66 flagged memes or fewer reach 0.9, at "
-        "0.909 (0.815 to 0.958): too few to tell; at least 269 memes like these 177 would be needed",
+        "precision of so many is 0.600 (0.502 to 0.691), with 100 flagged. Only 66 flagged memes or fewer reach 0.9, "
+        "at 0.909 (0.816 to 0.958): too few to tell; at least 269 memes like these 177 would be needed",
         "flag-rate=0.02": "operating point flag-rate=0.02 needs at least 500 memes to be measured; there are 177 "
         "validation memes, and 500 memes like these would be needed",
     }

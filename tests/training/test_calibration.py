@@ -88,7 +88,7 @@ def test_calibration_in_folds_does_not_see_the_meme_itself() -> None:
         errors.append([compute_calibration(Scores(labels=labels, probabilities=one, threshold=0.5))["brier"]
                        for one in (own, others)])  # fmt: skip
     own, others = np.mean(errors, axis=0)
-    assert own < 0.25 < others
+    assert others > own + 0.005
 
 
 @pytest.mark.parametrize("num_offensive", [1, 2, 11])

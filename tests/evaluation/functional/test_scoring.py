@@ -44,7 +44,7 @@ def make_suite(*cases: tuple[str, str | None]) -> Suite:
 def predictor(small_bundle: Bundle) -> TorchPredictor:
     """A bundle that is calibrated."""
     classifier = copy.deepcopy(small_bundle.classifier)
-    labels = dataclasses.replace(classifier.config.labels, temperature=0.25)
+    labels = dataclasses.replace(classifier.config.labels, temperature=0.25, shift=0.5)
     classifier.config = dataclasses.replace(classifier.config, labels=labels)
     return TorchPredictor(Bundle(classifier, small_bundle.tokenizer))
 

@@ -119,7 +119,7 @@ class BackboneConfig:
         if not isinstance(self.text, SiglipText):
             return {**towers, "projection_dim": self.feature_dim}
         # transformers warns of ids outside the vocabulary, as its own defaults are.
-        towers["text_config"] |= {"bos_token_id": None, "eos_token_id": None}
+        towers["text_config"] |= dict.fromkeys(("bos_token_id", "eos_token_id"))
         return towers
 
 

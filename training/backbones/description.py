@@ -46,7 +46,7 @@ def read_backbone_config(place: Place) -> PreTrainedConfig:
         raise BackboneError(f"backbone {place.name} is a {kind!r}; it must be one of {', '.join(FAMILIES)}{hint}")
     if kind == "siglip" and isinstance(text := content.get("text_config"), dict):
         # Not used; transformers warns of its own defaults, which are outside the vocabulary.
-        content = {**content, "text_config": {**text, "bos_token_id": None, "eos_token_id": None}}
+        content = {**content, "text_config": text | dict.fromkeys(("bos_token_id", "eos_token_id"))}
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(_without_code(content))
         BackboneConfig.from_dict(config.to_dict())
